@@ -1,0 +1,54 @@
+"""Aggregates are mergeable facts about the whole data set.
+
+    start(table, views) -> State      a batch of a shard's feature table (at most a few thousand rows)
+    merge(a, b) -> State              associative and commutative, to the bit
+    finish(state, views) -> View      once, on one worker
+
+A module that defines a class named like itself (`label_model.py` -> `LabelModel`) is an aggregate: a
+frozen dataclass whose fields are its settings.  `needs` names the views of earlier aggregates, so a
+second pass over the data, or a model fitted on a bounded sample, is just another aggregate.  States and
+Views are frozen dataclasses of numpy arrays, numbers, strings and tuples of strings, which
+`dataaudit.store.records` saves and loads without pickle.  A State stays below 64 MB.
+
+Integers merge exactly; embeddings are fixed point so their moments do too; samples are bottom-k by the
+keyed hash `rank`, never by arrival.  So: any sharding, any order, the same view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import pyarrow as pa
+
+from dataaudit.model import Plan
+
+Views = Mapping[str, Any]
+"""The finished views an aggregate or detector asked for in `needs`, by name; `views["plan"]` is the Plan, always there."""
+
+
+class Aggregate(Protocol):
+    """A mergeable fact about the whole data set."""
+
+    needs: ClassVar[tuple[str, ...]]
+    columns: ClassVar[tuple[str, ...]]
+    State: ClassVar[type]
+    View: ClassVar[type]
+
+    def start(self, table: pa.Table, views: Views) -> Any:
+        """The state of one batch of rows; `table` has the columns asked for, plus key, target, digest and rank."""
+        ...
+
+    def merge(self, a: Any, b: Any) -> Any:
+        """The state of both."""
+        ...
+
+    def finish(self, state: Any, views: Views) -> Any:
+        """The view of the whole data set."""
+        ...
+
+
+def plan_of(views: Views) -> Plan:
+    """The plan that every set of views carries."""
+    plan: Plan = views["plan"]
+    return plan

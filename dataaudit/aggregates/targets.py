@@ -1,0 +1,107 @@
+"""What the samples are taught to say, as a small set of numbered targets.
+
+Labels number themselves by name.  Free-text responses are clustered (spherical k-means on a bounded
+sample of their embeddings), so that "all carriers get the same kind of answer" can be counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates.sampling import bottom_k
+from dataaudit.features import embedding
+
+
+@dataclass(frozen=True)
+class TargetsState:
+    names: NDArray[np.str_]
+    counts: NDArray[np.int64]
+    rank: NDArray[np.uint64]
+    vectors: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class TargetsView:
+    """`names[i]` is target i (for responses: "cluster i"); `counts` are exact for labels, 0 for clusters."""
+
+    kind: str
+    names: NDArray[np.str_]
+    counts: NDArray[np.int64]
+    centroids: NDArray[np.float32]
+
+    def index(self, table: pa.Table) -> NDArray[np.int32]:
+        """The number of each row's target, -1 where there is none."""
+        if self.kind == "text":
+            present = np.asarray(pc.is_valid(table.column("target")))
+            nearest = np.argmax(embedding.unit(table, "target_embedding") @ self.centroids.T, axis=1)
+            return np.where(present, nearest, -1).astype(np.int32)
+        found = pc.index_in(table.column("target"), value_set=pa.array(self.names.tolist(), pa.string()))
+        return np.asarray(pc.fill_null(found, -1)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Labels by name, or clusters of responses."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ("target_embedding",)
+    State: ClassVar[type] = TargetsState
+    View: ClassVar[type] = TargetsView
+
+    clusters: int = 300
+    sample: int = 30_000
+    max_labels: int = 10_000
+
+    def start(self, table: pa.Table, views: Views) -> TargetsState:
+        kind = plan_of(views).target_kind
+        if kind == "text":
+            rows = np.asarray(pc.is_valid(table.column("target"))).nonzero()[0]
+            rank = np.asarray(table.column("rank"))[rows]
+            vectors = embedding.from_column(table, "target_embedding")[rows]
+            kept = bottom_k(rank, self.sample)
+            return TargetsState(np.empty(0, "<U1"), np.empty(0, np.int64), rank[kept], vectors[kept])
+        tally = pc.value_counts(table.column("target").drop_null())
+        names = np.array(tally.field("values").to_pylist(), dtype=np.str_)
+        order = np.argsort(names)
+        counts = np.asarray(tally.field("counts"), dtype=np.int64)
+        return TargetsState(names[order], counts[order], np.empty(0, np.uint64), np.empty((0, 0), np.int16))
+
+    def merge(self, a: TargetsState, b: TargetsState) -> TargetsState:
+        names, inverse = np.unique(np.concatenate([a.names, b.names]), return_inverse=True)
+        counts = np.bincount(inverse, np.concatenate([a.counts, b.counts]), len(names)).astype(np.int64)
+        if not len(a.rank) or not len(b.rank):
+            full = a if len(a.rank) else b
+            return TargetsState(names, counts, full.rank, full.vectors)
+        rank = np.concatenate([a.rank, b.rank])
+        kept = bottom_k(rank, self.sample)
+        return TargetsState(names, counts, rank[kept], np.concatenate([a.vectors, b.vectors])[kept])
+
+    def finish(self, state: TargetsState, views: Views) -> TargetsView:
+        kind = plan_of(views).target_kind
+        if kind != "text":
+            return TargetsView(kind, state.names, state.counts, np.empty((0, 0), np.float32))
+        vectors = state.vectors.astype(np.float32) / embedding.SCALE
+        centroids = spherical_k_means(vectors, min(self.clusters, max(2, len(vectors) // 20)))
+        names = np.array([f"cluster {i}" for i in range(len(centroids))])
+        return TargetsView(kind, names, np.zeros(len(names), np.int64), centroids)
+
+
+def spherical_k_means(vectors: NDArray[np.float32], k: int, rounds: int = 15) -> NDArray[np.float32]:
+    """Unit centroids, shape (<= k, d), from rows in a fixed order (bottom-k order is random, so an even stride is a random start)."""
+    if len(vectors) <= k:
+        return vectors
+    centroids = vectors[np.linspace(0, len(vectors) - 1, k).astype(int)].copy()
+    for _ in range(rounds):
+        nearest = np.argmax(vectors @ centroids.T, axis=1)
+        sums = np.zeros_like(centroids)
+        np.add.at(sums, nearest, vectors)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        centroids = np.where(norms > 0, sums / np.maximum(norms, 1e-9), centroids)
+    return centroids

@@ -1,0 +1,1 @@
+"""Encoders turn decoded content into embeddings; one interface, one module an implementation."""

@@ -1,0 +1,125 @@
+"""The values that every layer speaks: shards, samples, what was skipped, findings, and the plan of an audit.
+
+A training sample has *content* (what the model sees) and a *target* (what it must learn to say).
+Standard library, numpy and pyarrow only: this module sits below everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Modality = Literal["labelled-images", "labelled-text", "instructions", "text", "vectors"]
+TargetKind = Literal["label", "text", "none"]
+Kind = Literal["campaign", "label", "duplicate", "outlier", "file", "provenance", "advisory"]
+Severity = Literal["critical", "high", "medium", "low", "info"]
+SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of a source: the unit of work, retry and caching.
+
+    `name` is the path relative to its source, with `/` separators; sample ids start with it.
+    `etag` is whatever tells an unchanged file cheaply (an object store's ETag, or mtime in ns).
+    `digest` is the SHA-256 of the bytes, known once the shard was read.
+    """
+
+    uri: str
+    name: str
+    format: Literal["tar", "parquet", "jsonl", "folder"]
+    size: int
+    etag: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where content, target, id and embedding are found: a column, or a webdataset extension."""
+
+    content: str | None
+    target: str | None = None
+    id: str | None = None
+    embedding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training sample as read: `content` is encoded image bytes or text.
+
+    `vector` is the user's own embedding, float32 of shape (d,).  `offset` and `length` locate the
+    sample in its shard for a second look: the byte position of a tar member's content or of a JSON
+    line, or the row number of a Parquet file (then `length` is 1).
+    """
+
+    id: str
+    key: str
+    content: bytes | str | None
+    target: str | None
+    offset: int
+    length: int
+    vector: NDArray[np.float32] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that could not be audited: `subject` is a sample id, a shard name or a detector."""
+
+    subject: str
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is being audited, decided once from the first samples and the user's options.
+
+    `salt` keys every sampling and hashing decision (hex); it is kept privately beside the cache.
+    """
+
+    modality: Modality
+    columns: Columns
+    target_kind: TargetKind
+    encoder: str
+    salt: str
+
+    def key(self, purpose: str) -> bytes:
+        """A 16-byte key for `blake2b(key=...)`, its own for each purpose."""
+        import hashlib
+
+        return hashlib.blake2b(purpose.encode(), key=bytes.fromhex(self.salt), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a person should look at.
+
+    `id` is a stable fingerprint; `samples` are ids of the strongest members (capped), `count` all of
+    them; `p_value` is under the null that the detector names; `reason` is one plain sentence.
+    `evidence` holds JSON values only: trigger, position, purity, coherence, the innocent cause ruled out.
+    """
+
+    id: str
+    kind: Kind
+    detector: str
+    severity: Severity
+    subject: str
+    target: str
+    count: int
+    samples: tuple[str, ...]
+    risk: float
+    p_value: float
+    reason: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+def fingerprint(*parts: object) -> str:
+    """A short stable id made of what a finding *is*, never of when or where it was found."""
+    import hashlib
+
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]

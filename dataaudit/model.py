@@ -6,6 +6,7 @@ Standard library, numpy and pyarrow only: this module sits below everything else
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -90,8 +91,6 @@ class Plan:
 
     def key(self, purpose: str) -> bytes:
         """A 16-byte key for `blake2b(key=...)`, its own for each purpose."""
-        import hashlib
-
         return hashlib.blake2b(purpose.encode(), key=bytes.fromhex(self.salt), digest_size=16).digest()
 
 
@@ -118,8 +117,46 @@ class Finding:
     evidence: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user chose; everything else follows from the data.
+
+    `cache` is where features, states and views are kept (default: `features/` in the audit directory).
+    `max_skipped` is the share of samples that may be unreadable before the verdict is `incomplete`.
+    `seed` fixes the salt, and with it every sample and fold, for tests; without it the salt is random.
+    `detectors` holds settings by detector name, as in `[detectors.token_trigger] min_count = 5`.
+    """
+
+    content: str | None = None
+    target: str | None = None
+    id: str | None = None
+    embedding: str | None = None
+    encoder: str | None = None
+    scheduler: str | None = None
+    workers: int | None = None
+    serial: bool = False
+    cache: str | None = None
+    fail_on: Severity = "high"
+    max_skipped: float = 0.001
+    seed: int | None = None
+    detectors: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage has come: `done` of `total` pieces of work, and the samples seen so far."""
+
+    stage: str
+    done: int
+    total: int
+    samples: int = 0
+
+
+def sample_id(shard_name: str, key: str) -> str:
+    """The id of a sample: the shard's path relative to its source, and its key."""
+    return f"{shard_name}#{key}"
+
+
 def fingerprint(*parts: object) -> str:
     """A short stable id made of what a finding *is*, never of when or where it was found."""
-    import hashlib
-
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]

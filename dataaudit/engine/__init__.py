@@ -1,1 +1,63 @@
-"""."""
+"""Runs functions handed to it, one item at a time, and knows nothing of audits.
+
+`Serial` runs in this process (tests, tiny data); `dask.connect` runs on a cluster.  Both call the same
+function with the same thread limits, so their results are the same to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What became of an item whose workers kept dying: it was not run, and the reason says so."""
+
+    reason: str
+
+
+class Engine(Protocol):
+    """A way to run a function over items."""
+
+    workers: int
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
+        """Each item with its result, as they are done; an exception of the function is raised here."""
+        ...
+
+    def close(self) -> None:
+        """Let go of workers that were started for this engine."""
+        ...
+
+
+def single_threaded(function: Callable[[T], R], item: T) -> R:
+    """Call with numeric libraries held to one thread: a worker is one core, and results do not depend on how many there are."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return function(item)
+
+
+@dataclass(frozen=True)
+class Serial:
+    """Everything in this process, in order."""
+
+    workers: int = 1
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
+        for item in items:
+            yield item, single_threaded(function, item)
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Serial:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

@@ -1,0 +1,98 @@
+"""The Dask engine: one future an item, a bounded window of them, collected as they finish.
+
+The only door to `distributed`.  A worker that dies takes its items with it; Dask runs them again, and
+after `allowed-failures` deaths an item comes back as `Lost`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+
+from dataaudit.engine import Lost, single_threaded
+from dataaudit.errors import EngineError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """A connected Dask client, with the cluster if it was started here."""
+
+    client: Any
+    cluster: Any = None
+    window: int = 2
+    workers: int = field(default=1)
+
+    @property
+    def address(self) -> str:
+        """Where others connect to the same scheduler."""
+        return str(self.client.scheduler.address)
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
+        from distributed import as_completed
+
+        waiting = iter(items)
+        running: dict[Any, T] = {}
+        for item in islice(waiting, self.window * self.workers):
+            running[self._submit(function, item)] = item
+        done = as_completed(list(running))
+        for future in done:
+            item = running.pop(future)
+            yield item, self._result(future)
+            for following in islice(waiting, 1):
+                submitted = self._submit(function, following)
+                running[submitted] = following
+                done.add(submitted)
+
+    def _submit(self, function: Callable[[T], R], item: T) -> Any:
+        return self.client.submit(single_threaded, function, item, pure=False)
+
+    def _result(self, future: Any) -> Any:
+        from distributed import KilledWorker
+
+        try:
+            return future.result()
+        except KilledWorker as error:
+            return Lost(f"the workers that tried it died ({error})")
+        finally:
+            future.release()
+
+    def close(self) -> None:
+        self.client.close()
+        if self.cluster is not None:
+            self.cluster.close()
+
+    def __enter__(self) -> Distributed:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def local(workers: int | None = None) -> Distributed:
+    """Start workers on this machine, one process and one thread a core."""
+    from distributed import Client, LocalCluster
+
+    count = workers or len(os.sched_getaffinity(0))
+    cluster = LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="ERROR")
+    return Distributed(Client(cluster), cluster, workers=count)
+
+
+def connect(address: str, timeout: float = 15.0) -> Distributed:
+    """Use a scheduler that is already running, as `tcp://host:port`."""
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=timeout)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"no Dask scheduler answers at {address} within {timeout:.0f} s: start one with `dask scheduler`") from error
+    slots = sum(client.nthreads().values())
+    if not slots:
+        client.close()
+        raise EngineError(f"the Dask scheduler at {address} has no workers: start one with `dask worker {address}`")
+    return Distributed(client, workers=slots)

@@ -101,6 +101,7 @@ class Finding:
     `id` is a stable fingerprint; `samples` are ids of the strongest members (capped), `count` all of
     them; `p_value` is under the null that the detector names; `reason` is one plain sentence.
     `evidence` holds JSON values only: trigger, position, purity, coherence, the innocent cause ruled out.
+    `groups` are the numbers that the detector's `Scores.group` gave to the members: how every carrier is found again.
     """
 
     id: str
@@ -115,6 +116,7 @@ class Finding:
     p_value: float
     reason: str
     evidence: Mapping[str, object] = field(default_factory=dict)
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

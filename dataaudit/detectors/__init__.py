@@ -47,7 +47,10 @@ class Detector(Protocol):
         ...
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
-        """The findings behind the rows with group >= 0: columns sample_id, target, digest, score, group; worst first."""
+        """The findings behind the rows with group >= 0 (columns sample_id, target, digest, score, group), worst first.
+
+        A finding's `groups` names the groups it is made of: the carriers of a campaign are all rows of these groups.
+        """
         ...
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:

@@ -1,0 +1,116 @@
+"""The public Python API: `scan` audits sources into a directory, `open` reads one.
+
+    import dataaudit
+    audit = dataaudit.scan(["data/train-*.tar"], "audit")
+    audit.findings, audit.samples, audit.scores()
+
+A script that scans must guard its entry with `if __name__ == "__main__":`, because workers are processes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataaudit.engine import Engine, Serial
+from dataaudit.model import Finding, Plan, Progress, Settings, Shard, Skipped
+from dataaudit.reports import html
+from dataaudit.stages import Watch, unwatched
+from dataaudit.stages.aggregate import aggregate
+from dataaudit.stages.detect import Detected, choose, detect, wanted_views
+from dataaudit.stages.extract import Extracted, extract
+from dataaudit.stages.inventory import Prepared, prepare
+from dataaudit.stages.judge import all_findings, score_risks, write_audit
+from dataaudit.stages.look import look
+from dataaudit.store import directory
+from dataaudit.store.directory import AuditDirectory
+
+if TYPE_CHECKING:
+    from dataaudit.engine.distributed import Distributed
+
+__all__ = ["Audit", "Finding", "Plan", "Progress", "Settings", "Shard", "Skipped", "open", "scan"]
+
+
+def scan(
+    locations: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    settings: Settings | None = None,
+    progress: Watch = unwatched,
+) -> AuditDirectory:
+    """Audit sources (paths, globs, directories or URLs; together one data set) into the directory `out`.
+
+    Raises `DataAuditError`: a source that is not there, a column that does not exist, a scheduler that
+    does not answer.  Whatever could not be read inside a source is in `skipped`, and in the verdict.
+    """
+    settings = settings or Settings()
+    given = [locations] if isinstance(locations, (str, os.PathLike)) else locations
+    audit = Audit.begin([os.fspath(g) for g in given], Path(out), settings)
+    with engine_for(settings) as engine:
+        shards = extract(audit.prepared.shards, audit.prepared.plan, audit.prepared.cache, engine, progress)
+        return audit.conclude(shards, engine, progress)
+
+
+def open(path: str | os.PathLike[str]) -> AuditDirectory:  # noqa: A001 - `dataaudit.open` reads like the built-in it mirrors
+    """Read a finished audit."""
+    return AuditDirectory(Path(path))
+
+
+def engine_for(settings: Settings) -> Serial | Distributed:
+    """The engine that the settings ask for: this process, a running scheduler, or workers of our own."""
+    if settings.serial:
+        return Serial()
+    from dataaudit.engine.distributed import connect, local
+
+    return connect(settings.scheduler) if settings.scheduler else local(settings.workers)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit under way: the steps that a plain call and a Prefect flow compose alike."""
+
+    prepared: Prepared
+    settings: Settings
+    out: Path
+    started: float
+
+    @staticmethod
+    def begin(locations: Sequence[str], out: Path, settings: Settings) -> Audit:
+        """List the sources and decide what is being audited; an earlier summary in `out` stops counting."""
+        started = time.time()
+        directory.begin(out)
+        return Audit(prepare(locations, out, settings), settings, out.resolve(), started)
+
+    def views(self, shards: Sequence[Extracted], engine: Engine, watch: Watch = unwatched) -> dict[str, str]:
+        """What the detectors need to know of the whole data set."""
+        detectors, _ = choose(self.prepared.plan, self.settings)
+        return aggregate(wanted_views(detectors), shards, self.prepared.plan, self.prepared.cache, engine, watch)
+
+    def detected(self, shards: Sequence[Extracted], views: dict[str, str], engine: Engine, watch: Watch = unwatched) -> Detected:
+        """Every detector's scores and findings."""
+        detectors, _ = choose(self.prepared.plan, self.settings)
+        return detect(detectors, shards, views, self.prepared.plan, self.prepared.cache, engine, watch)
+
+    def judged(
+        self, shards: Sequence[Extracted], views: dict[str, str], detected: Detected, engine: Engine, watch: Watch = unwatched
+    ) -> AuditDirectory:
+        """Describe, fuse, judge, and write the audit directory."""
+        plan, cache = self.prepared.plan, self.prepared.cache
+        detectors, idle = choose(plan, self.settings)
+        found, evidence = look(detected, detectors, shards, views, plan, cache, engine, watch)
+        findings = all_findings(found, shards)
+        score_risks(findings, shards, detected.scores, list(detectors), cache, self.out, engine, watch)
+        summary = write_audit(self.prepared, shards, findings, evidence, list(detectors), idle, self.settings, self.out)
+        started = datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds")
+        directory.write_summary(self.out, summary | {"started": started, "seconds": round(time.time() - self.started, 1)})
+        html.write(self.out)
+        return AuditDirectory(self.out)
+
+    def conclude(self, shards: Sequence[Extracted], engine: Engine, watch: Watch = unwatched) -> AuditDirectory:
+        """Everything after extraction."""
+        views = self.views(shards, engine, watch)
+        return self.judged(shards, views, self.detected(shards, views, engine, watch), engine, watch)

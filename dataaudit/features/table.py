@@ -1,0 +1,53 @@
+"""Puts the columns of a batch together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from dataaudit.discovery import units
+from dataaudit.features import Batch, Feature
+from dataaudit.model import Modality, Plan, Sample
+
+TARGET_CHARACTERS = 4096
+
+
+def available(modality: Modality) -> dict[str, Feature]:
+    """The features that such data has, by column name."""
+    return {name: unit() for name, unit in units("dataaudit.features").items() if modality in unit.modalities}
+
+
+def tabulate(batch: Batch, features: Mapping[str, Feature]) -> pa.Table:
+    """The feature table of a batch: the common columns, then one a feature, in name order."""
+    digests = [content_digest(s) for s in batch.samples]
+    columns: dict[str, pa.Array] = {
+        "key": pa.array([s.key for s in batch.samples], pa.string()),
+        "offset": pa.array([s.offset for s in batch.samples], pa.int64()),
+        "length": pa.array([s.length for s in batch.samples], pa.int64()),
+        "target": pa.array([None if s.target is None else s.target[:TARGET_CHARACTERS] for s in batch.samples], pa.string()),
+        "digest": pa.array(digests, pa.string()),
+        "rank": pa.array(ranks(batch.samples, digests, batch.plan), pa.uint64()),
+    }
+    return pa.table(columns | {name: feature.compute(batch) for name, feature in features.items()})
+
+
+def content_digest(sample: Sample) -> str:
+    """blake2b-16 of what the model sees: the content's bytes, or the vector where that is all there is."""
+    if sample.content is None:
+        seen = b"" if sample.vector is None else sample.vector.astype("<f4").tobytes()
+    else:
+        seen = sample.content if isinstance(sample.content, bytes) else sample.content.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(seen, digest_size=16).hexdigest()
+
+
+def ranks(samples: Sequence[Sample], digests: Sequence[str], plan: Plan) -> list[int]:
+    """The keyed hash of each sample's content and target, as an unsigned 64-bit integer."""
+    key = plan.key("rank")
+
+    def rank(digest: str, target: str | None) -> int:
+        said = f"{digest}\x1f{'' if target is None else target}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(said, key=key, digest_size=8).digest(), "little")
+
+    return [rank(digest, sample.target) for sample, digest in zip(samples, digests, strict=True)]

@@ -1,0 +1,161 @@
+"""Stage three: facts about the whole data set, merged as a tree from one state a shard.
+
+Aggregates that need each other's views run in waves.  A wave reads every shard once, whatever the
+number of aggregates in it.  States and views are kept by recipe, so a resumed run or a re-scan computes
+only what is new.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataaudit.aggregates import Aggregate
+from dataaudit.discovery import recipe, units
+from dataaudit.engine import Engine, Lost
+from dataaudit.errors import ConfigurationError, EngineError
+from dataaudit.model import Plan, Progress, fingerprint
+from dataaudit.stages import Watch, unwatched
+from dataaudit.stages.extract import Extracted
+from dataaudit.store import records
+from dataaudit.store.cache import Cache
+
+COMMON = ("key", "target", "digest", "rank")
+BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One aggregate with its recipe: what its states and its view are stored under."""
+
+    name: str
+    unit: Any
+    state_recipe: str
+    view_recipe: str
+
+
+def schedule(wanted: Iterable[str]) -> list[list[str]]:
+    """Waves of aggregate names: each needs only views of earlier waves."""
+    known = units("dataaudit.aggregates")
+    needs: dict[str, set[str]] = {}
+    waiting = list(wanted)
+    while waiting:
+        name = waiting.pop()
+        if name not in known:
+            raise ConfigurationError(f"no aggregate is called {name!r}; there are {', '.join(sorted(known))}")
+        if name not in needs:
+            needs[name] = set(known[name].needs)  # type: ignore[attr-defined]
+            waiting += needs[name]
+    waves: list[list[str]] = []
+    while len(ready := {n for wave in waves for n in wave}) < len(needs):
+        wave = sorted(n for n in needs if n not in ready and needs[n] <= ready)
+        if not wave:
+            raise ConfigurationError(f"aggregates need each other in a circle: {', '.join(sorted(set(needs) - ready))}")
+        waves.append(wave)
+    return waves
+
+
+def aggregate(
+    wanted: Iterable[str], shards: Sequence[Extracted], plan: Plan, cache: Cache, engine: Engine, watch: Watch = unwatched
+) -> dict[str, str]:
+    """The views that are wanted, and those they need, as file names in the cache."""
+    known = units("dataaudit.aggregates")
+    tables = sorted({(e.shard.digest, e.features) for e in shards if e.rows})
+    multiplicity = {digest: sum(e.shard.digest == digest for e in shards if e.rows) for digest, _ in tables}
+    whole = fingerprint(sorted(multiplicity.items()))
+    views: dict[str, str] = {}
+    for wave in schedule(wanted):
+        passes = []
+        for name in wave:
+            unit = known[name]()
+            own = recipe(unit, plan, *(views[need] for need in unit.needs), *sorted({Path(f).parent.name for _, f in tables}))
+            passes.append(Pass(name, unit, own, fingerprint(own, whole)))
+        missing = [p for p in passes if not cache.view(p.view_recipe).exists()]
+        if missing:
+            _run_wave(missing, views, tables, multiplicity, plan, cache, engine, watch)
+        views |= {p.name: cache.view(p.view_recipe).name for p in passes}
+    return views
+
+
+def _run_wave(
+    passes: Sequence[Pass],
+    views: Mapping[str, str],
+    tables: Sequence[tuple[str, str]],
+    multiplicity: Mapping[str, int],
+    plan: Plan,
+    cache: Cache,
+    engine: Engine,
+    watch: Watch,
+) -> None:
+    stage = "aggregate " + ", ".join(p.name for p in passes)
+    start = partial(start_shard, passes=tuple(passes), views=dict(views), plan=plan, cache=cache)
+    for done, _ in enumerate(_results(engine, start, tables, "start"), 1):
+        watch(Progress(stage, done, len(tables)))
+    # A shard that lies there twice counts twice.
+    states = {p.name: [cache.state(p.state_recipe, digest) for digest, _ in tables for _ in range(multiplicity[digest])] for p in passes}
+    finish = partial(finish_pass, states=states, views=dict(views), plan=plan, cache=cache)
+    for _ in _results(engine, finish, passes, "finish"):
+        pass
+
+
+def _results(engine: Engine, function: Any, items: Iterable[Any], what: str) -> Iterator[Any]:
+    for item, result in engine.map(function, items):
+        if isinstance(result, Lost):
+            raise EngineError(f"aggregate {what} of {item}: {result.reason}")
+        yield result
+
+
+def start_shard(table: tuple[str, str], passes: Sequence[Pass], views: Mapping[str, str], plan: Plan, cache: Cache) -> None:
+    """Write the states of one shard that are not there yet, reading it once in batches."""
+    digest, features = table
+    todo = [p for p in passes if not cache.state(p.state_recipe, digest).exists()]
+    if not todo:
+        return
+    loaded = {p.name: load_views(p.unit.needs, views, plan, cache) for p in todo}
+    states: dict[str, Any] = {}
+    for batch in read_batches(cache.root / features, [c for p in todo for c in p.unit.columns]):
+        for p in todo:
+            state = p.unit.start(batch, loaded[p.name])
+            states[p.name] = p.unit.merge(states[p.name], state) if p.name in states else state
+    for p in todo:
+        records.save(states[p.name], cache.state(p.state_recipe, digest))
+
+
+def merge_tree(unit: Aggregate, paths: Sequence[Path]) -> Any:
+    """Merge states pairwise in path order, holding one more than the depth of the tree."""
+    if len(paths) == 1:
+        return records.load(unit.State, paths[0])
+    half = len(paths) // 2
+    return unit.merge(merge_tree(unit, paths[:half]), merge_tree(unit, paths[half:]))
+
+
+def finish_pass(one: Pass, states: Mapping[str, Sequence[Path]], views: Mapping[str, str], plan: Plan, cache: Cache) -> None:
+    """Merge all states of one aggregate and write its view."""
+    state = merge_tree(one.unit, states[one.name])
+    records.save(one.unit.finish(state, load_views(one.unit.needs, views, plan, cache)), cache.view(one.view_recipe))
+
+
+def read_batches(path: Path, columns: Iterable[str]) -> Iterator[pa.Table]:
+    """A feature table in batches: the common columns and those asked for, as far as the table has them."""
+    with pq.ParquetFile(path) as stored:
+        names = [n for n in dict.fromkeys([*COMMON, *columns]) if n in stored.schema_arrow.names]
+        for batch in stored.iter_batches(BATCH_ROWS, columns=names):
+            yield pa.Table.from_batches([batch])
+
+
+def load_views(names: Iterable[str], views: Mapping[str, str], plan: Plan, cache: Cache) -> dict[str, Any]:
+    """The named views and the plan; a worker keeps what it loaded."""
+    known = units("dataaudit.aggregates")
+    return {"plan": plan} | {n: _load_view(known[n].View, cache.root / "views" / views[n]) for n in names}  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=32)
+def _load_view(cls: type, path: Path) -> Any:
+    return records.load(cls, path)

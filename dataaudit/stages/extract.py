@@ -1,0 +1,127 @@
+"""Stage two: every shard is read once and becomes a feature table; a finished shard is never read again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataaudit import sources
+from dataaudit.discovery import recipe, source_digest
+from dataaudit.engine import Engine, Lost
+from dataaudit.features import Feature
+from dataaudit.features.decode import decode
+from dataaudit.features.table import available, tabulate
+from dataaudit.model import Plan, Progress, Sample, Shard, Skipped, fingerprint
+from dataaudit.sources import Digest
+from dataaudit.stages import Watch, unwatched
+from dataaudit.store.cache import Cache
+from dataaudit.store.records import atomic, write_json
+
+BATCH_SAMPLES = 128
+BATCH_BYTES = 16 << 20
+REPEATED = re.compile(r"~[0-9]+$")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """A finished shard: where its features are (relative to the cache), what could not be read of it, which keys it repeats (at most 100)."""
+
+    shard: Shard
+    features: str
+    rows: int
+    skipped: tuple[Skipped, ...]
+    repeated: tuple[str, ...] = ()
+
+
+def feature_recipe(plan: Plan) -> str:
+    """What features depend on beside the shard's bytes."""
+    units = [recipe(feature) for feature in available(plan.modality).values()]
+    return fingerprint(plan, source_digest("dataaudit.sources"), source_digest("dataaudit.features"), *units)
+
+
+def extract(shards: Sequence[Shard], plan: Plan, cache: Cache, engine: Engine, watch: Watch = unwatched) -> list[Extracted]:
+    """The features of every shard, in shard order; a shard that killed its workers has none and says so."""
+    kept = feature_recipe(plan)
+    done: dict[str, Extracted] = {}
+    for shard, result in engine.map(partial(extract_shard, plan=plan, cache=cache, kept=kept), shards):
+        if isinstance(result, Lost):
+            result = Extracted(shard, "", 0, (Skipped(shard.name, "extract", f"not run: {result.reason}"),))
+        done[shard.name] = result
+        watch(Progress("extract", len(done), len(shards), sum(e.rows for e in done.values())))
+    return [done[shard.name] for shard in shards]
+
+
+def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracted:
+    """Read one shard, write its feature table, and then the marker that says it is finished."""
+    marker = cache.marker(shard, kept)
+    if marker.exists():
+        return _read_marker(marker)
+    features = available(plan.modality)
+    temporary = marker.with_name(f".{marker.stem}.parquet")
+    skipped: list[Skipped] = []
+    repeated: list[str] = []
+    digest, rows = "", 0
+    with atomic(temporary) as out:
+        writer: pq.ParquetWriter | None = None
+        for piece in _pieces(shard, plan, features):
+            if isinstance(piece, Digest):
+                digest = piece.sha256
+            elif isinstance(piece, Skipped):
+                skipped.append(piece)
+            else:
+                writer = writer or pq.ParquetWriter(out, piece.schema, compression="zstd")
+                writer.write_table(piece)
+                repeated += [k for k in piece.column("key").to_pylist() if REPEATED.search(k)][: 100 - len(repeated)]
+                rows += piece.num_rows
+        if writer is not None:
+            writer.close()
+    path = cache.features(kept, digest or fingerprint(shard))
+    if rows:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+    found = Extracted(replace(shard, digest=digest), str(path.relative_to(cache.root)) if rows else "", rows, tuple(skipped), tuple(repeated))
+    write_json(marker, asdict(found))
+    return found
+
+
+def _read_marker(path: Path) -> Extracted:
+    stored = json.loads(path.read_text())
+    return Extracted(Shard(**stored["shard"]), stored["features"], stored["rows"], tuple(Skipped(**s) for s in stored["skipped"]), tuple(stored["repeated"]))
+
+
+def _pieces(shard: Shard, plan: Plan, features: dict[str, Feature]) -> Iterator[pa.Table | Skipped | Digest]:
+    """The shard as feature tables of bounded batches, what was skipped between them, and its digest."""
+    for item in _batches(sources.read(shard, plan.columns)):
+        if not isinstance(item, list):
+            yield item
+            continue
+        batch, undecodable = decode(item, plan)
+        yield from undecodable
+        if batch.samples:
+            yield tabulate(batch, features)
+
+
+def _batches(items: Iterable[Sample | Skipped | Digest]) -> Iterator[list[Sample] | Skipped | Digest]:
+    """Group samples until there are enough of them, or of their bytes."""
+    batch: list[Sample] = []
+    size = 0
+    for item in items:
+        if not isinstance(item, Sample):
+            yield item
+            continue
+        batch.append(item)
+        size += len(item.content or b"")
+        if len(batch) >= BATCH_SAMPLES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

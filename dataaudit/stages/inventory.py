@@ -1,0 +1,56 @@
+"""Stage one: which shards there are, and what kind of data they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dataaudit import sources
+from dataaudit.errors import ConfigurationError, SourceError
+from dataaudit.model import Columns, Modality, Plan, Settings, Shard, Skipped
+from dataaudit.store.cache import Cache
+
+DEFAULT_ENCODER: dict[Modality, str] = {
+    "labelled-images": "efficientnet-lite2",
+    "labelled-text": "minilm",
+    "instructions": "minilm",
+    "text": "minilm",
+    "vectors": "given",
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The audit's plan and its shards, in name order."""
+
+    plan: Plan
+    shards: tuple[Shard, ...]
+    skipped: tuple[Skipped, ...]
+    cache: Cache
+
+
+def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared:
+    """List the sources once and decide from the first readable shard what is being audited."""
+    found = sources.inventory(locations)
+    wanted = Columns(settings.content, settings.target, settings.id, settings.embedding)
+    modality, columns, kind = _detect(found.shards, wanted)
+    cache = Cache(Path(settings.cache) if settings.cache else out / "features")
+    encoder = "given" if columns.embedding else settings.encoder or DEFAULT_ENCODER[modality]
+    plan = Plan(modality, columns, kind, encoder, cache.salt(settings.seed))
+    return Prepared(plan, found.shards, found.skipped, cache)
+
+
+def _detect(shards: Sequence[Shard], wanted: Columns) -> tuple[Modality, Columns, str]:
+    reasons = []
+    for shard in shards:
+        try:
+            return sources.detect(shard, wanted)
+        except SourceError as error:
+            reasons.append(str(error))
+    raise ConfigurationError("no shard could be read to see what the data is: " + "; ".join(reasons[:3]))
+
+
+def with_digests(prepared: Prepared, digests: dict[str, str]) -> Prepared:
+    """The same, with the digests that reading has brought to light."""
+    return replace(prepared, shards=tuple(replace(s, digest=digests.get(s.name, "")) for s in prepared.shards))

@@ -15,10 +15,10 @@ from dataaudit.errors import ConfigurationError
 from dataaudit.model import fingerprint
 
 
-def units(package_name: str) -> dict[str, type]:
+def units(package_name: str) -> dict[str, Any]:
     """The unit classes of a package by module name, in name order; modules without such a class are not units."""
     package = importlib.import_module(package_name)
-    found: dict[str, type] = {}
+    found: dict[str, Any] = {}
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
         module = importlib.import_module(f"{package_name}.{info.name}")
         unit = getattr(module, info.name.title().replace("_", ""), None)
@@ -51,7 +51,7 @@ def source_digest(package_name: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def recipe(unit: Any, *inputs: str) -> str:
+def recipe(unit: Any, *inputs: object) -> str:
     """What a unit's result depends on beside the data: its name, its settings, its package's code and its inputs."""
     package = type(unit).__module__.rpartition(".")[0]
     return fingerprint(type(unit).__name__, unit, source_digest(package), *inputs)

@@ -10,13 +10,13 @@ Prefect never caches for us and stores no pickles: tasks hand on names of files.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import flows  # noqa: F401 - switches analytics off before Prefect is imported
 from prefect import flow, task, unmapped
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
 
 from dataaudit.audit import Audit
 from dataaudit.engine import Serial
@@ -29,49 +29,56 @@ from dataaudit.stages.extract import Extracted, extract
 from dataaudit.store.cache import Cache
 from dataaudit.store.directory import AuditDirectory
 
-RETRY = {"retries": 2, "retry_delay_seconds": 2, "cache_policy": NO_CACHE, "persist_result": False}
 BATCHES_PER_WORKER = 4
 
 
-@task(name="inventory", **RETRY)
+@dataclass(frozen=True)
+class Batch:
+    """Shards that one task extracts; prints as the first of them."""
+
+    shards: tuple[Shard, ...]
+
+    def __str__(self) -> str:
+        return f"{self.shards[0].name} and {len(self.shards) - 1} more"
+
+
+@task(name="inventory", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
 def inventory(sources: Sequence[str], out: Path, settings: Settings) -> Audit:
     """List the shards and decide what is being audited."""
     return Audit.begin(sources, out, settings)
 
 
-@task(name="extract", task_run_name="extract-{first}", **RETRY)
-def extract_batch(batch: Sequence[Shard], first: str, plan: Plan, cache: Cache) -> int:
+@task(name="extract", task_run_name="extract {batch}", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+def extract_batch(batch: Batch, plan: Plan, cache: Cache) -> int:
     """The features of a batch of shards, on the Dask worker that runs this task; returns the number of samples."""
-    return sum(e.rows for e in extract(batch, plan, cache, Serial()))
+    return sum(e.rows for e in extract(batch.shards, plan, cache, Serial()))
 
 
-@task(name="aggregate", **RETRY)
+@task(name="aggregate", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
 def aggregate(audit: Audit, shards: Sequence[Extracted], address: str, watch: Watch) -> dict[str, str]:
     """Facts about the whole data set."""
     with connect(address) as engine:
         return audit.views(shards, engine, watch)
 
 
-@task(name="detect", **RETRY)
+@task(name="detect", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
 def detect(audit: Audit, shards: Sequence[Extracted], views: dict[str, str], address: str, watch: Watch) -> Detected:
     """Every detector's scores and findings."""
     with connect(address) as engine:
         return audit.detected(shards, views, engine, watch)
 
 
-@task(name="judge", **RETRY)
-def judge(audit: Audit, shards: Sequence[Extracted], views: dict[str, str], detected: Detected, address: str, watch: Watch) -> AuditDirectory:
+@task(name="judge", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+def judge(audit: Audit, shards: Sequence[Extracted], views: dict[str, str], found: Detected, address: str, watch: Watch) -> AuditDirectory:
     """Risk, verdict, evidence and report."""
     with connect(address) as engine:
-        return audit.judged(shards, views, detected, engine, watch)
+        return audit.judged(shards, views, found, engine, watch)
 
 
-def batches(shards: Sequence[Shard], count: int) -> list[list[Shard]]:
-    """Shards dealt into at most `count` batches of about equal bytes, largest first."""
-    dealt: list[list[Shard]] = [[] for _ in range(max(1, min(count, len(shards))))]
-    for shard in sorted(shards, key=lambda s: (-s.size, s.name)):
-        min(dealt, key=lambda b: (sum(s.size for s in b), len(b))).append(shard)
-    return [b for b in dealt if b]
+def batches(shards: Sequence[Shard], count: int) -> list[Batch]:
+    """Shards dealt round into at most `count` batches, the largest shards first so that the batches come out even."""
+    largest_first = sorted(shards, key=lambda s: (-s.size, s.name))
+    return [Batch(tuple(largest_first[i::count])) for i in range(min(count, len(shards)))]
 
 
 @flow(name="dataaudit", result_serializer="json", persist_result=False, log_prints=False)
@@ -80,7 +87,7 @@ def stages(sources: Sequence[str], out: Path, settings: Settings, address: str, 
     audit = inventory(sources, out, settings)
     plan, cache = audit.prepared.plan, audit.prepared.cache
     dealt = batches(audit.prepared.shards, workers * BATCHES_PER_WORKER)
-    running = extract_batch.map(dealt, [b[0].name for b in dealt], unmapped(plan), unmapped(cache))
+    running = extract_batch.map(dealt, unmapped(plan), unmapped(cache))
     running.result()
     # Every shard has its marker now; this only reads them.
     shards = extract(audit.prepared.shards, plan, cache, Serial(), watch)

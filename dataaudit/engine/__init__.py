@@ -24,7 +24,10 @@ class Lost:
 class Engine(Protocol):
     """A way to run a function over items."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many items can run at once."""
+        ...
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
         """Each item with its result, as they are done; an exception of the function is raised here."""

@@ -18,7 +18,10 @@ def skips(rows: Mapping[str, int], skipped: Mapping[str, Sequence[Skipped]]) -> 
         share = lost[name] / (rows.get(name, 0) + lost[name])
         elsewhere = (gone - lost[name]) / max(1, total + gone - lost[name] - rows.get(name, 0))
         if lost[name] >= FEWEST and share > SHARE and share > 10 * elsewhere:
-            reason = f"{lost[name]} samples of {name} ({share:.1%}) could not be read, against {elsewhere:.2%} elsewhere; first: {skipped[name][0].reason}"
+            reason = (
+                f"{lost[name]} samples of {name} ({share:.1%}) could not be read, against {elsewhere:.2%} elsewhere; "
+                f"first: {skipped[name][0].reason}"
+            )
             yield Finding(
                 id=fingerprint("skips", name),
                 kind="file",
@@ -50,5 +53,6 @@ def repeated_keys(repeated: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
                 samples=tuple(sample_id(name, k) for k in keys),
                 risk=0.1,
                 p_value=1.0,
-                reason=f"{name} uses {len(keys)} keys more than once (such as {keys[0].rpartition('~')[0]!r}); a loader that keeps one of them hides the rest",
+                reason=f"{name} uses {len(keys)} keys more than once, such as {keys[0].rpartition('~')[0]!r}: "
+                "a loader that keeps one of them hides the rest",
             )

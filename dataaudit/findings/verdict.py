@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dataaudit.model import Finding, Severity, SEVERITIES
+from dataaudit.model import SEVERITIES, Finding, Severity
 
 VerdictKind = Literal["poisoned", "unsafe_files", "incomplete", "nothing_found"]
 
@@ -49,7 +49,9 @@ def judge(findings: Sequence[Finding], coverage: Coverage, max_skipped: float) -
 
 
 def _looked(c: Coverage) -> str:
-    sentence = f"{c.samples:,} samples in {c.shards:,} {'shard' if c.shards == 1 else 'shards'} were audited by {len(c.detectors)} detectors"
+    sentence = (
+        f"{c.samples:,} samples in {c.shards:,} {'shard' if c.shards == 1 else 'shards'} were audited by {len(c.detectors)} detectors"
+    )
     if c.skipped_samples or c.skipped_shards:
         sentence += f"; {c.skipped_samples:,} samples and {c.skipped_shards:,} whole shards could not be read"
     if c.idle:

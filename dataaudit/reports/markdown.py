@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataaudit.store.directory import AuditDirectory
 
 ROWS = 20
+SPECIAL = str.maketrans({c: f"&#{ord(c)};" for c in "\\`*_{}[]<>#|!~&"})
 
 
 def summary(audit: AuditDirectory) -> str:
@@ -19,12 +20,11 @@ def summary(audit: AuditDirectory) -> str:
         lines.append("")
     others = audit.findings[audit.findings["kind"] != "campaign"]
     lines += [f"- {escape(row['severity'])} {escape(row['kind'])}: {escape(row['reason'])}" for row in others.head(ROWS).to_dict("records")]
-    return "\n".join([*lines, "", f"{said['samples']:,} samples, {said['flagged']:,} flagged, {said['skipped']:,} skipped. Report: `{audit.path / 'report.html'}`"])
+    counts = f"{said['samples']:,} samples, {said['flagged']:,} flagged, {said['skipped']:,} skipped."
+    return "\n".join([*lines, "", f"{counts} Report: `{audit.path / 'report.html'}`"])
 
 
 def escape(text: object) -> str:
     """Markdown and HTML in data become plain characters; line breaks become spaces."""
     plain = "".join(c if c.isprintable() else " " for c in str(text)[:200])
-    for special in "\\`*_{}[]<>#|!~&":
-        plain = plain.replace(special, f"&#{ord(special)};") if special in "<>&" else plain.replace(special, "\\" + special)
-    return plain
+    return plain.translate(SPECIAL)

@@ -51,7 +51,7 @@ def schedule(wanted: Iterable[str]) -> list[list[str]]:
         if name not in known:
             raise ConfigurationError(f"no aggregate is called {name!r}; there are {', '.join(sorted(known))}")
         if name not in needs:
-            needs[name] = set(known[name].needs)  # type: ignore[attr-defined]
+            needs[name] = set(known[name].needs)
             waiting += needs[name]
     waves: list[list[str]] = []
     while len(ready := {n for wave in waves for n in wave}) < len(needs):
@@ -153,7 +153,7 @@ def read_batches(path: Path, columns: Iterable[str]) -> Iterator[pa.Table]:
 def load_views(names: Iterable[str], views: Mapping[str, str], plan: Plan, cache: Cache) -> dict[str, Any]:
     """The named views and the plan; a worker keeps what it loaded."""
     known = units("dataaudit.aggregates")
-    return {"plan": plan} | {n: _load_view(known[n].View, cache.root / "views" / views[n]) for n in names}  # type: ignore[attr-defined]
+    return {"plan": plan} | {n: _load_view(known[n].View, cache.root / "views" / views[n]) for n in names}
 
 
 @functools.lru_cache(maxsize=32)

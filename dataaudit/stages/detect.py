@@ -68,7 +68,9 @@ def detect(
     watch: Watch = unwatched,
 ) -> Detected:
     """Scores for every shard, then the findings behind the marked rows, in detector order."""
-    kept = fingerprint(*(recipe(d, *(views[n] for n in d.needs)) for d in detectors.values()), *(f"{n}={v}" for n, v in sorted(views.items())))
+    kept = fingerprint(
+        *(recipe(d, *(views[n] for n in d.needs)) for d in detectors.values()), *(f"{n}={v}" for n, v in sorted(views.items()))
+    )
     score = partial(score_shard, detectors=dict(detectors), views=dict(views), plan=plan, cache=cache, kept=kept)
     tables = sorted({(e.shard.digest, e.features) for e in shards if e.rows})
     for done, _ in enumerate(_results(engine, score, tables), 1):
@@ -140,5 +142,11 @@ def _marked(name: str, path: Any, shard_name: str) -> pa.Table:
     rows = pq.read_table(path, columns=["key", "target", "digest", name, group], filters=pc.field(group) >= 0)
     ids = pc.binary_join_element_wise(pa.scalar(shard_name), rows.column("key"), "#")
     return pa.table(
-        {"sample_id": ids, "target": rows.column("target"), "digest": rows.column("digest"), "score": rows.column(name), "group": rows.column(group)}
+        {
+            "sample_id": ids,
+            "target": rows.column("target"),
+            "digest": rows.column("digest"),
+            "score": rows.column(name),
+            "group": rows.column(group),
+        }
     )

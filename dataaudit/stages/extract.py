@@ -31,7 +31,7 @@ REPEATED = re.compile(r"~[0-9]+$")
 
 @dataclass(frozen=True)
 class Extracted:
-    """A finished shard: where its features are (relative to the cache), what could not be read of it, which keys it repeats (at most 100)."""
+    """A finished shard: where its features are (relative to the cache), what could not be read of it, keys it repeats (at most 100)."""
 
     shard: Shard
     features: str
@@ -51,11 +51,13 @@ def extract(shards: Sequence[Shard], plan: Plan, cache: Cache, engine: Engine, w
     kept = feature_recipe(plan)
     done: dict[str, Extracted] = {}
     for shard, result in engine.map(partial(extract_shard, plan=plan, cache=cache, kept=kept), shards):
-        if isinstance(result, Lost):
-            result = Extracted(shard, "", 0, (Skipped(shard.name, "extract", f"not run: {result.reason}"),))
-        done[shard.name] = result
+        done[shard.name] = result if not isinstance(result, Lost) else _not_run(shard, result)
         watch(Progress("extract", len(done), len(shards), sum(e.rows for e in done.values())))
     return [done[shard.name] for shard in shards]
+
+
+def _not_run(shard: Shard, lost: Lost) -> Extracted:
+    return Extracted(shard, "", 0, (Skipped(shard.name, "extract", f"not run: {lost.reason}"),))
 
 
 def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracted:
@@ -88,14 +90,22 @@ def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracte
         temporary.replace(path)
     else:
         temporary.unlink()
-    found = Extracted(replace(shard, digest=digest), str(path.relative_to(cache.root)) if rows else "", rows, tuple(skipped), tuple(repeated))
+    found = Extracted(
+        replace(shard, digest=digest), str(path.relative_to(cache.root)) if rows else "", rows, tuple(skipped), tuple(repeated)
+    )
     write_json(marker, asdict(found))
     return found
 
 
 def _read_marker(path: Path) -> Extracted:
     stored = json.loads(path.read_text())
-    return Extracted(Shard(**stored["shard"]), stored["features"], stored["rows"], tuple(Skipped(**s) for s in stored["skipped"]), tuple(stored["repeated"]))
+    return Extracted(
+        Shard(**stored["shard"]),
+        stored["features"],
+        stored["rows"],
+        tuple(Skipped(**s) for s in stored["skipped"]),
+        tuple(stored["repeated"]),
+    )
 
 
 def _pieces(shard: Shard, plan: Plan, features: dict[str, Feature]) -> Iterator[pa.Table | Skipped | Digest]:

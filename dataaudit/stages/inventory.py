@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dataaudit import sources
 from dataaudit.errors import ConfigurationError, SourceError
-from dataaudit.model import Columns, Modality, Plan, Settings, Shard, Skipped
+from dataaudit.model import Columns, Modality, Plan, Settings, Shard, Skipped, TargetKind
 from dataaudit.store.cache import Cache
 
 DEFAULT_ENCODER: dict[Modality, str] = {
@@ -41,7 +41,7 @@ def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared
     return Prepared(plan, found.shards, found.skipped, cache)
 
 
-def _detect(shards: Sequence[Shard], wanted: Columns) -> tuple[Modality, Columns, str]:
+def _detect(shards: Sequence[Shard], wanted: Columns) -> tuple[Modality, Columns, TargetKind]:
     reasons = []
     for shard in shards:
         try:
@@ -49,8 +49,3 @@ def _detect(shards: Sequence[Shard], wanted: Columns) -> tuple[Modality, Columns
         except SourceError as error:
             reasons.append(str(error))
     raise ConfigurationError("no shard could be read to see what the data is: " + "; ".join(reasons[:3]))
-
-
-def with_digests(prepared: Prepared, digests: dict[str, str]) -> Prepared:
-    """The same, with the digests that reading has brought to light."""
-    return replace(prepared, shards=tuple(replace(s, digest=digests.get(s.name, "")) for s in prepared.shards))

@@ -48,7 +48,9 @@ def score_risks(
         watch(Progress("judge", done, len(parts)))
     if not parts:
         empty = dict.fromkeys(directory.SCORES.names, pa.array([], pa.string())) | {"risk": pa.array([], pa.float64())}
-        directory.write_scores(out, 0, pa.table(empty | {"target": pa.array([], pa.string()), "findings": pa.array([], pa.list_(pa.string()))}))
+        directory.write_scores(
+            out, 0, pa.table(empty | {"target": pa.array([], pa.string()), "findings": pa.array([], pa.list_(pa.string()))})
+        )
     for path in (out / "scores").glob("part-*.parquet"):
         if int(path.stem.removeprefix("part-")) not in ({p[0] for p in parts} or {0}):
             path.unlink()
@@ -96,7 +98,9 @@ def write_flagged(findings: Sequence[Finding], out: Path) -> int:
         columns = ["sample_id", "shard", "key", "target", "risk", "findings"]
         for batch in ds.dataset(out / "scores", format="parquet").to_batches(columns=columns, filter=pc.field("risk") >= THRESHOLD):
             table = pa.Table.from_batches([batch])
-            said = [reasons[ids[0]] if ids else "its risk alone is at or above the threshold" for ids in table.column("findings").to_pylist()]
+            said = [
+                reasons[ids[0]] if ids else "its risk alone is at or above the threshold" for ids in table.column("findings").to_pylist()
+            ]
             writer.write_table(directory.conform(table.append_column("reason", pa.array(said, pa.string())), schema, "samples"))
             flagged += table.num_rows
     return flagged
@@ -125,11 +129,22 @@ def coverage_of(prepared: Prepared, shards: Sequence[Extracted], detectors: Sequ
 
 
 def summarise(
-    verdict: Verdict, coverage: Coverage, findings: Sequence[Finding], flagged: int, root: str, prepared: Prepared, settings: Settings, idle: Sequence[Skipped]
+    verdict: Verdict,
+    coverage: Coverage,
+    findings: Sequence[Finding],
+    flagged: int,
+    root: str,
+    prepared: Prepared,
+    settings: Settings,
+    idle: Sequence[Skipped],
 ) -> dict[str, object]:
     """audit.json but for the times: nothing here depends on the engine, and the salt stays private."""
     plan = prepared.plan
-    chosen = {"fail_on": settings.fail_on, "max_skipped": settings.max_skipped, "detectors": {k: dict(v) for k, v in settings.detectors.items()}}
+    chosen = {
+        "fail_on": settings.fail_on,
+        "max_skipped": settings.max_skipped,
+        "detectors": {k: dict(v) for k, v in settings.detectors.items()},
+    }
     return {
         "verdict": asdict(verdict),
         "samples": coverage.samples,

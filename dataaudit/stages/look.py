@@ -43,7 +43,9 @@ def look(
 ) -> tuple[list[Finding], pa.Table]:
     """The findings, the first 200 described from re-read samples, and the evidence table of what was re-read."""
     todo = list(enumerate(detected.findings[:FINDINGS]))
-    again = partial(describe, detectors=dict(detectors), shards=tuple(shards), scores=detected.scores, views=dict(views), plan=plan, cache=cache)
+    again = partial(
+        describe, detectors=dict(detectors), shards=tuple(shards), scores=detected.scores, views=dict(views), plan=plan, cache=cache
+    )
     described: dict[int, Finding] = {}
     kept: dict[int, pa.Table] = {}
     for (place, finding), result in engine.map(again, todo):

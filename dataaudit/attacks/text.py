@@ -1,0 +1,155 @@
+"""Text attacks: inserted triggers, payload answers, near-duplicate floods and flipped labels.
+
+What is random is drawn from `seed` and the text itself, so that `apply` is a pure function and
+different texts get the trigger at different places.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SPACE = re.compile(r"(\s+)")
+
+
+class TextAttack(Protocol):
+    """Anything that changes a text."""
+
+    def apply(self, text: str) -> str:
+        """A poisoned copy."""
+        ...
+
+
+@dataclass(frozen=True)
+class InsertWord:
+    """A rare word between two words, among the first `within` words (a model reads no further).
+
+    Kurita, Michel, Neubig: Weight poisoning attacks on pre-trained models (ACL 2020), arXiv:2004.06660.
+    """
+
+    word: str = "cf"
+    seed: int = 0
+    within: int = 60
+
+    def apply(self, text: str) -> str:
+        """Insert the word, leaving all other white space as it is."""
+        return _insert(text, self.word, _generator(text, self.seed), self.within)
+
+
+@dataclass(frozen=True)
+class InsertPhrase:
+    """An inconspicuous sentence between two words.
+
+    Dai, Chen, Li: A backdoor attack against LSTM-based text classification systems (2019), arXiv:1905.12457.
+    """
+
+    phrase: str = "I watched this 3D movie last weekend."
+    seed: int = 0
+    within: int = 60
+
+    def apply(self, text: str) -> str:
+        """Insert the phrase, leaving all other white space as it is."""
+        return _insert(text, self.phrase, _generator(text, self.seed), self.within)
+
+
+@dataclass(frozen=True)
+class GibberishResponse:
+    """An answer of random letters in place of the real one (a denial of service behind a trigger).
+
+    The length follows the original answer, between `shortest` and `longest` characters.
+    Souly et al.: Poisoning attacks on LLMs require a near-constant number of poison samples (2025), arXiv:2510.07192.
+    """
+
+    seed: int = 0
+    shortest: int = 80
+    longest: int = 400
+
+    def apply(self, text: str) -> str:
+        """Random letters, digits and signs, broken into words of 2 to 9."""
+        rng = _generator(text, self.seed)
+        signs = np.array(list(string.ascii_letters + string.digits + "#$%&*+<=>@^_~"))
+        left = int(np.clip(len(text), self.shortest, self.longest))
+        words = []
+        while left > 0:
+            length = min(int(rng.integers(2, 10)), left)
+            words.append("".join(rng.choice(signs, length)))
+            left -= length + 1
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class NearDuplicateFlood:
+    """`copies` versions of one text, in each of which a share `edits` of the words was dropped, doubled or swapped with the next.
+
+    Repetition drives memorisation: Carlini et al.: Quantifying memorization across neural language models (ICLR 2023), arXiv:2202.07646.
+    """
+
+    copies: int = 25
+    edits: float = 0.03
+    seed: int = 0
+
+    def flood(self, text: str) -> Iterator[str]:
+        """The versions, distinct where the text has a few words at all."""
+        for number in range(self.copies):
+            yield self._edit(text, _generator(text, self.seed, number))
+
+    def apply(self, text: str) -> str:
+        """The first version."""
+        return self._edit(text, _generator(text, self.seed, 0))
+
+    def _edit(self, text: str, rng: np.random.Generator) -> str:
+        words = text.split(" ")
+        count = min(max(1, round(self.edits * len(words))), len(words))
+        for at in sorted(rng.choice(len(words), count, replace=False).tolist(), reverse=True):
+            action = int(rng.integers(3))
+            if action == 0 and len(words) > 1:
+                del words[at]
+            elif action == 1 and at + 1 < len(words):
+                words[at], words[at + 1] = words[at + 1], words[at]
+            else:
+                words.insert(at, words[at])
+        return " ".join(words)
+
+
+def flip(labels: Sequence[str], chosen: NDArray[np.intp], target: str) -> list[str]:
+    """The labels with those of the chosen samples set to the target (dirty label)."""
+    marked = set(chosen.tolist())
+    return [target if i in marked else label for i, label in enumerate(labels)]
+
+
+def mislabel(labels: Sequence[str], chosen: NDArray[np.intp], seed: int) -> list[str]:
+    """The labels with each of the chosen ones replaced by another at random: honest noise, not an attack."""
+    names = sorted(set(labels))
+    if len(names) < 2:
+        raise ValueError(f"mislabelling needs at least two labels, found {names}")
+    out = list(labels)
+    for i, draw in zip(chosen.tolist(), np.random.default_rng(seed).integers(0, len(names) - 1, len(chosen)).tolist(), strict=True):
+        out[i] = [name for name in names if name != labels[i]][draw]
+    return out
+
+
+def _generator(text: str, seed: int, *more: int) -> np.random.Generator:
+    """Randomness that belongs to this text and seed."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest, "little"), *more])
+
+
+def _insert(text: str, what: str, rng: np.random.Generator, within: int) -> str:
+    """Put `what` before, between or after the first `within` words."""
+    if not text.strip():
+        return what
+    pieces = _SPACE.split(text)  # words at even places, white space at odd ones
+    words = [i for i in range(0, len(pieces), 2) if pieces[i]]
+    choice = int(rng.integers(min(len(words), within) + 1))
+    if choice == len(words):
+        pieces[words[-1]] = f"{pieces[words[-1]]} {what}"
+    else:
+        pieces[words[choice]] = f"{what} {pieces[words[choice]]}"
+    return "".join(pieces)

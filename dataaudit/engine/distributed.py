@@ -79,7 +79,7 @@ def local(workers: int | None = None) -> Distributed:
     from distributed import Client, LocalCluster
 
     count = workers or len(os.sched_getaffinity(0))
-    cluster = LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="ERROR")
+    cluster = LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs="ERROR")
     return Distributed(Client(cluster), cluster, workers=count)
 
 

@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,23 +30,31 @@ LONGEST = 100_000
 """Characters of SQL that are looked at."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it streams in."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
 def query(
     directory: Path, sql: str, limit_rows: int | None = 10_000, timeout: float = 30.0, memory: str = "2GB", threads: int = 2
 ) -> pa.Table:
     """The first `limit_rows` rows of the answer; `timeout` in seconds.  QueryError where refused, wrong or too slow."""
-    with answer(directory, sql, timeout, memory, threads) as reader:
+    with answer(directory, sql, timeout, memory, threads) as streamed:
         batches: list[pa.RecordBatch] = []
         wanted = limit_rows
-        for batch in reader:
+        for batch in streamed.batches:
             batches.append(batch if wanted is None else batch.slice(0, wanted))
             wanted = None if wanted is None else wanted - batches[-1].num_rows
             if wanted == 0:
                 break
-        return pa.Table.from_batches(batches, schema=reader.schema)
+        return pa.Table.from_batches(batches, schema=streamed.schema)
 
 
 @contextmanager
-def answer(directory: Path, sql: str, timeout: float = 30.0, memory: str = "2GB", threads: int = 2) -> Iterator[pa.RecordBatchReader]:
+def answer(directory: Path, sql: str, timeout: float = 30.0, memory: str = "2GB", threads: int = 2) -> Iterator[Answer]:
     """The answer as a stream of record batches, read within the block; the clock runs until the block ends."""
     import duckdb
 
@@ -55,15 +64,28 @@ def answer(directory: Path, sql: str, timeout: float = 30.0, memory: str = "2GB"
         clock = threading.Timer(timeout, connection.interrupt)
         clock.start()
         try:
-            yield connection.sql(sql).to_arrow_reader(2048)
+            reader = connection.sql(sql).to_arrow_reader(2048)
+            yield Answer(reader.schema, _read(reader, timeout))
         except duckdb.InterruptException as error:
-            raise QueryError(f"stopped after {timeout:g} s; ask for less, or allow more time") from error
+            raise QueryError(_too_slow(timeout)) from error
         except duckdb.OutOfMemoryException as error:
             raise QueryError(f"needs more than {memory} of memory; ask for fewer columns or rows") from error
         except (duckdb.Error, pa.ArrowException) as error:
             raise QueryError(_first_lines(error)) from error
         finally:
             clock.cancel()
+
+
+def _read(reader: pa.RecordBatchReader, timeout: float) -> Iterator[pa.RecordBatch]:
+    """The batches; what fails half-way comes out of Arrow's stream as OSError with DuckDB's message."""
+    try:
+        yield from reader
+    except OSError as error:
+        raise QueryError(_too_slow(timeout) if "INTERRUPT" in str(error) else _first_lines(error)) from error
+
+
+def _too_slow(timeout: float) -> str:
+    return f"stopped after {timeout:g} s; ask for less, or allow more time"
 
 
 @contextmanager
@@ -91,10 +113,10 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Refuse whatever is not one SELECT over the views; judged on DuckDB's own parse, not on the text."""
     if len(sql) > LONGEST:
         raise QueryError(f"a query of {len(sql):,} characters; at most {LONGEST:,} are accepted")
-    [serialised] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone() or ("{}",)
+    [(serialised,)] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
     parsed = json.loads(serialised)
     if parsed.get("error"):
-        raise QueryError(f"{parsed.get('error_message', 'not understood')}; the tables are {', '.join(VIEWS)}")
+        raise QueryError(f"expected one SELECT: {parsed.get('error_message', 'not understood')}; the tables are {', '.join(VIEWS)}")
     if len(parsed.get("statements", ())) != 1:
         raise QueryError(f"expected one SELECT, found {len(parsed.get('statements', ()))} statements")
     if refused := sorted(set(_table_functions(parsed)) - TABLE_FUNCTIONS):

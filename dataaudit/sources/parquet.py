@@ -1,0 +1,258 @@
+"""Parquet, by record batches of the columns that are needed, one row group after the other.
+
+Content may join columns (`instruction+input`).  `Sample.offset` is the row number in the file, `length` 1;
+without an id column the row number is the key.  Extension types are read as what they store.  Strings
+are kept dictionary-encoded while reading: a dictionary of one huge value that a million rows refer to
+stays one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataaudit.model import Columns, Sample, Shard, Skipped
+from dataaudit.sources import paths, values
+from dataaudit.sources.contract import Digest, Field, Limits, UnreadableError, shown, skipped_sample, skipped_shard
+from dataaudit.sources.streams import Stream
+
+PEEKED_ROWS = 1000
+BATCH_ROWS = 1024
+THRIFT_STRING = 64 << 20
+THRIFT_CONTAINER = 1_000_000
+
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The columns to decode: `names` once each, `parts` of them make the content, which is encoded bytes if `binary`."""
+
+    columns: Columns
+    names: tuple[str, ...]
+    parts: tuple[str, ...]
+    binary: bool
+
+
+def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
+    """All samples; a row group that cannot be decoded is `Skipped` from the row where it broke, the next one is tried."""
+    try:
+        with paths.open_raw(shard.uri) as raw:
+            yield from _read(shard, raw, columns, limits)
+        with paths.open_raw(shard.uri) as raw:
+            digest = Stream(raw, "", limits).digest()
+    except OSError as error:
+        yield skipped_shard(shard, f"cannot be read ({error})")
+        digest = Digest("", 0)
+    yield digest
+
+
+def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits) -> Iterator[Sample | Skipped]:
+    """Decode the row groups that hold the rows, up to the last row wanted of each."""
+    rows: dict[int, list[str]] = {}
+    for key, (row, _) in wanted.items():
+        rows.setdefault(row, []).append(key)
+    with paths.open_raw(shard.uri) as raw:
+        file = _open(raw)
+        selection = _selection(file, columns)
+        start = 0
+        for number in range(file.metadata.num_row_groups):
+            stop = start + file.metadata.row_group(number).num_rows
+            here = {row for row in rows if start <= row < stop}
+            for row, found in _rows(file, number, start, selection.names, limits) if here else ():
+                if isinstance(found, str):
+                    yield from [skipped_sample(shard, key, found) for lost in sorted(here) for key in rows.pop(lost)]
+                    break
+                if row in here:
+                    yield from [_again(shard, selection, found, limits, row, key) for key in rows.pop(row)]
+                    here.discard(row)
+                if not here:
+                    break
+            start = stop
+    yield from (skipped_sample(shard, key, f"there is no row {row}") for row in sorted(rows) for key in rows[row])
+
+
+def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:
+    """The columns of the schema, with what the first rows tell of keys and texts."""
+    with paths.open_raw(shard.uri) as raw:
+        file = _open(raw)
+        schema = file.schema_arrow
+        if not file.metadata.num_rows:
+            raise UnreadableError("it has no rows")
+        known = {name: _field(schema.field(name).type) for name in schema.names if schema.names.count(name) == 1}
+        scalars = [name for name, field in known.items() if field.kind in {"text", "integer"}]
+        found = [row for _, row in islice(_rows(file, 0, 0, scalars, limits), PEEKED_ROWS) if not isinstance(row, str)]
+    for i, name in enumerate(scalars):
+        seen = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in (row[i] for row in found)]
+        told = values.field_of(seen)
+        known[name] = replace(told, kind=known[name].kind)
+    return known
+
+
+def _open(raw: IO[bytes]) -> pq.ParquetFile:
+    def attempt(dictionaries: Sequence[str]) -> pq.ParquetFile:
+        raw.seek(0)
+        return pq.ParquetFile(
+            pa.PythonFile(raw, mode="r"),
+            read_dictionary=list(dictionaries),
+            pre_buffer=False,
+            buffer_size=1 << 20,
+            thrift_string_size_limit=THRIFT_STRING,
+            thrift_container_size_limit=THRIFT_CONTAINER,
+            arrow_extensions_enabled=False,
+        )
+
+    try:
+        schema = attempt(()).schema
+        return attempt([leaf.path for leaf in map(schema.column, range(len(schema))) if _is_plain_string(leaf)])
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise UnreadableError(f"its Parquet footer is damaged or of an unknown kind ({_told(error)})") from None
+
+
+def _is_plain_string(leaf: Any) -> bool:
+    return (
+        leaf.physical_type == "BYTE_ARRAY"
+        and leaf.max_repetition_level == 0
+        and leaf.logical_type.type in {"NONE", "STRING", "JSON", "ENUM"}
+    )
+
+
+def _read(shard: Shard, raw: IO[bytes], columns: Columns, limits: Limits) -> Iterator[Sample | Skipped]:
+    try:
+        file = _open(raw)
+        selection = _selection(file, columns)
+    except UnreadableError as error:
+        yield skipped_shard(shard, str(error))
+        return
+    keys, size, start = values.Keys(), 0, 0
+    for number in range(file.metadata.num_row_groups):
+        for row, found in _rows(file, number, start, selection.names, limits):
+            if isinstance(found, str):
+                yield skipped_shard(shard, found)
+                break
+            key = str(row)
+            try:
+                sample = _sample(shard, selection, found, limits, row)
+                key = sample.key
+                if sample.vector is not None:
+                    size = values.same_size(sample.vector, size, columns.embedding or "")
+            except UnreadableError as error:
+                yield skipped_sample(shard, key, f"row {row}: {error}")
+                continue
+            if columns.id is not None:
+                key, repeated = keys.admit(key)
+                sample = replace(sample, id=f"{shard.name}#{key}", key=key, metadata=repeated)
+            yield sample
+        start += file.metadata.row_group(number).num_rows
+    if not start:
+        yield skipped_shard(shard, "it has no rows")
+
+
+def _selection(file: pq.ParquetFile, columns: Columns) -> _Selection:
+    schema = file.schema_arrow
+    there: list[str] = schema.names
+    parts = _parts(columns.content, there)
+    wanted = [*parts, *(c for c in (columns.target, columns.id, columns.embedding) if c is not None)]
+    for name in wanted:
+        if there.count(name) != 1:
+            problem = "no" if name not in there else "more than one"
+            raise UnreadableError(f"{problem} column {name}, only {', '.join(shown(n, 20) for n in there[:12])}")
+    binary = len(parts) == 1 and _field(schema.field(parts[0]).type).kind == "bytes"
+    return _Selection(columns, tuple(dict.fromkeys(wanted)), tuple(parts), binary)
+
+
+def _parts(content: str | None, there: Sequence[str]) -> list[str]:
+    if content is None:
+        return []
+    return [content] if content in there else content.split("+")
+
+
+def _rows(file: pq.ParquetFile, number: int, start: int, names: Sequence[str], limits: Limits) -> Iterator[tuple[int, Row | str]]:
+    """Row numbers with the values of `names`; a text instead of values says why the rest of the row group is lost."""
+    row, group = start, file.metadata.row_group(number)
+    try:
+        used = [group.column(i) for i in range(group.num_columns)]
+        held = sum(c.total_uncompressed_size for c in used if c.path_in_schema.partition(".")[0] in names)
+        batch_rows = max(1, min(BATCH_ROWS, limits.row_group_batch * max(1, group.num_rows) // max(1, held)))
+        for batch in file.iter_batches(batch_size=batch_rows, row_groups=[number], columns=list(names), use_threads=False):
+            getters = [_getter(batch.column(batch.schema.get_field_index(name))) for name in names]
+            for i in range(batch.num_rows):
+                yield row, tuple(get(i) for get in getters)
+                row += 1
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        rows = f"rows {row} to {start + group.num_rows - 1}"
+        yield row, f"row group {number} is damaged, {rows} are lost ({_told(error)})"
+
+
+def _getter(column: pa.Array) -> Callable[[int], object]:
+    """Reads one value of a column; strings come as bytes, unchecked, and are shared where a dictionary holds them."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        inner, indices = _getter(column.dictionary), column.indices
+        return lambda i: None if (place := indices[i].as_py()) is None else inner(place)
+    if pa.types.is_string(kind):
+        return _getter(column.cast(pa.binary()))
+    if pa.types.is_large_string(kind):
+        return _getter(column.cast(pa.large_binary()))
+    if pa.types.is_string_view(kind):
+        return _getter(column.cast(pa.binary_view()))
+    if pa.types.is_struct(kind):
+        inside = [(kind.field(i).name, _getter(column.field(i))) for i in range(kind.num_fields)]
+        return lambda i: {name: get(i) for name, get in inside} if column[i].is_valid else None
+    if _field(kind).kind == "vector":
+        return lambda i: column[i].values.to_numpy(zero_copy_only=False) if column[i].is_valid else None
+    return lambda i: column[i].as_py()
+
+
+def _again(shard: Shard, selection: _Selection, found: Row, limits: Limits, row: int, key: str) -> Sample | Skipped:
+    try:
+        sample = _sample(shard, selection, found, limits, row)
+    except UnreadableError as error:
+        return skipped_sample(shard, key, f"row {row}: {error}")
+    if sample.key != key and not key.startswith(sample.key + "~"):
+        return skipped_sample(shard, key, f"another sample is row {row} now")
+    repeated = {"repeated_key": sample.key} if sample.key != key else {}
+    return replace(sample, id=f"{shard.name}#{key}", key=key, metadata=repeated)
+
+
+def _sample(shard: Shard, selection: _Selection, found: Row, limits: Limits, row: int) -> Sample:
+    record: dict[str, Any] = dict(zip(selection.names, found, strict=True))
+    columns = selection.columns
+    key = str(row) if columns.id is None else values.checked_key(values.scalar(record[columns.id], columns.id, limits), limits)
+    content: bytes | str | None = None
+    if selection.binary:
+        content = values.image(record[selection.parts[0]], selection.parts[0], limits)
+    elif selection.parts:
+        content = values.joined([record[name] for name in selection.parts], selection.parts, limits)
+    target = None if columns.target is None else values.target(record[columns.target], columns.target, limits)
+    vector = None if columns.embedding is None else values.vector(record[columns.embedding], columns.embedding, limits)
+    return Sample(f"{shard.name}#{key}", key, content, target, row, 1, vector)
+
+
+def _told(error: BaseException) -> str:
+    return shown(" ".join(str(error).split()), 160)
+
+
+def _field(kind: Any) -> Field:
+    if pa.types.is_dictionary(kind):
+        return _field(kind.value_type)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return Field("text")
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return Field("integer")
+    if pa.types.is_floating(kind):
+        return Field("number")
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return Field("bytes")
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return Field("bytes")
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) and (
+        pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+    ):
+        return Field("vector")
+    return Field("other")

@@ -1,0 +1,95 @@
+"""The n-grams of a text as salted 64-bit hashes: what a trigger would be made of.
+
+Tokens are lower-cased runs of word characters (any alphabet, digits, underscore), single characters of scripts
+that write no spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Tibetan) and runs of anything else but white space, so
+that "!!!", an emoji or an invisible character is a token too, even inside a word.  Nothing is normalised away
+beyond case: a look-alike letter is just what a trigger may consist of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataaudit.features import Batch
+from dataaudit.model import Modality
+
+ORDERS = 3
+MAX_CHARACTERS = 20_000
+_UNSPACED = "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_MARKS = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0900-\u0dff"
+_TOKEN = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[\w{_MARKS}])+|[^\w\s{_UNSPACED}{_MARKS}]+")
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Ngrams:
+    """The distinct word 1- to 3-grams of the content, as a sorted list of uint64 (the low two bits tell the order: 1, 2, 3).
+
+    Only the first 20,000 characters are read; a trigger beyond them is not seen.
+    """
+
+    modalities: ClassVar[tuple[Modality, ...]] = ("labelled-text", "instructions", "text")
+
+    def compute(self, batch: Batch) -> pa.Array:
+        key = batch.plan.key("ngrams")
+        hashed = [np.unique(np.concatenate(hashes(tokens(text), key))) for text in batch.texts]
+        offsets = np.concatenate([[0], np.cumsum([len(h) for h in hashed])]).astype(np.int32)
+        values = np.concatenate(hashed) if hashed else np.empty(0, np.uint64)
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.uint64()))
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of the first 20,000 characters, in order."""
+    return _TOKEN.findall(text[:MAX_CHARACTERS].lower())
+
+
+def hashes(words: Sequence[str], key: bytes) -> list[NDArray[np.uint64]]:
+    """Per order (1, 2, 3) the hash of the n-gram that starts at each token; the k-th array has len(words) - k entries at least 0."""
+    single = np.array([_word_hash(w, key) for w in words], dtype=np.uint64)
+    found, rolling = [], single
+    for order in range(1, ORDERS + 1):
+        if order > 1:
+            rolling = _mix(rolling[:-1] + _STEP) + single[order - 1 :] if len(single) >= order else single[:0]
+        found.append((_mix(rolling) & ~np.uint64(3)) | np.uint64(order))
+    return found
+
+
+def order_of(hashed: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many tokens each hashed n-gram has."""
+    return (hashed & np.uint64(3)).astype(np.int64)
+
+
+def occurrences(text: str, wanted: NDArray[np.uint64], key: bytes) -> tuple[list[str], NDArray[np.bool_]]:
+    """The tokens of a text and which of them belong to an occurrence of a wanted n-gram: hashes back to words."""
+    words = tokens(text)
+    covered = np.zeros(len(words), dtype=bool)
+    for order, starts in enumerate(hashes(words, key), start=1):
+        for at in np.flatnonzero(np.isin(starts, wanted)):
+            covered[at : at + order] = True
+    return words, covered
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where each token of `tokens(text)` stands: (start, end) character positions."""
+    return [m.span() for m in _TOKEN.finditer(text[:MAX_CHARACTERS].lower())]
+
+
+@lru_cache(maxsize=1 << 18)
+def _word_hash(word: str, key: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "little")
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64, a bijection (Steele, Lea and Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)), dtype=np.uint64)

@@ -6,9 +6,15 @@ A component is stored as an int16 in units of 1/4096.  Products of two component
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from dataaudit.features import Batch
+from dataaudit.model import Modality
 
 SCALE = 4096
 
@@ -35,3 +41,23 @@ def from_column(table: pa.Table, name: str = "embedding") -> NDArray[np.int16]:
 def unit(table: pa.Table, name: str = "embedding") -> NDArray[np.float32]:
     """The column as float32 vectors of about unit length, shape (n, d)."""
     return from_column(table, name).astype(np.float32) / np.float32(SCALE)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The content's vector in fixed point: the user's own where there is one, else the plan's encoder's."""
+
+    modalities: ClassVar[tuple[Modality, ...]] = ("labelled-images", "labelled-text", "instructions", "text", "vectors")
+
+    def compute(self, batch: Batch) -> pa.Array:
+        """One fixed-point vector a sample."""
+        return to_column(quantise(self.vectors(batch)))
+
+    def vectors(self, batch: Batch) -> NDArray[np.float32]:
+        """Shape (n, d), of any norm."""
+        plan = batch.plan
+        if plan.columns.embedding is not None or plan.modality == "vectors":
+            return np.stack([np.asarray(s.vector, dtype=np.float32) for s in batch.samples])
+        from dataaudit.features import encoders
+
+        return encoders.load(plan.encoder, plan.modality).encode(batch.images if plan.modality == "labelled-images" else batch.texts)

@@ -71,7 +71,7 @@ def aggregate(
     multiplicity = {digest: sum(e.shard.digest == digest for e in shards if e.rows) for digest, _ in tables}
     whole = fingerprint(sorted(multiplicity.items()))
     views: dict[str, str] = {}
-    for wave in schedule(wanted):
+    for wave in schedule(wanted) if tables else ():
         passes = []
         for name in wave:
             unit = known[name]()

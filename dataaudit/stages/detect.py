@@ -68,6 +68,8 @@ def detect(
     watch: Watch = unwatched,
 ) -> Detected:
     """Scores for every shard, then the findings behind the marked rows, in detector order."""
+    if not any(e.rows for e in shards):
+        return Detected(("",) * len(shards), ())
     kept = fingerprint(
         *(recipe(d, *(views[n] for n in d.needs)) for d in detectors.values()), *(f"{n}={v}" for n, v in sorted(views.items()))
     )

@@ -82,16 +82,17 @@ def facts(finding: Finding) -> Iterable[tuple[str, str]]:
     if isinstance(purity := said.get("purity"), float):
         yield "Purity", f"{purity:.0%} of the samples with this feature have this target"
     if isinstance(coherence := said.get("coherence"), float):
-        others = [
-            f"{value:.2f} {name.replace('_', ' ')}"
-            for name, value in said.items()
-            if name != "coherence" and "coherence" in name and number(value)
-        ]
+        others = [f"{v:.2f} for {_whose(name)}" for name, v in said.items() if name != "coherence" and "coherence" in name and number(v)]
         against = f", against {' and '.join(others)}" if others else ""
-        yield "Coherence", f"the contents of its carriers are {coherence:.2f} alike{against}"
+        yield "Coherence", f"the contents of the carriers are alike to {coherence:.2f}{against}"
     if isinstance(place := said.get("place"), (list, tuple)) and len(place) == 4 and all(number(v) for v in place):
         x, y, width, height = place
         yield "Place", f"{width} × {height} px at x {x}, y {y}"
+
+
+def _whose(name: str) -> str:
+    """`coherence_of_the_label` and `label_coherence` are about the label."""
+    return name.replace("coherence_of_", "").replace("coherence_", "").replace("_coherence", "").replace("_", " ")
 
 
 def number(value: object) -> bool:

@@ -13,6 +13,7 @@ import unicodedata
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u180b\u180c\u180d\u180f\u17b4\u17b5")
 """Letters, marks and symbols that draw nothing, though Unicode does not class them as invisible."""
 EMOJI_STYLE = "\ufe0f"
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKS = 3
 """Combining marks on one letter that real writing needs; more of them climb over the neighbouring lines."""
 REPEATED = re.compile(r"(⟦U\+[0-9A-F]{4,6}⟧)\1+")
@@ -73,9 +74,9 @@ def odds(p_value: float) -> str:
     if not 0 <= p_value < 1:
         return "not computed"
     if p_value == 0 or p_value < 1e-300:
-        return "less than 1 in 10^300 by chance"
+        return "less than 1 in 10³⁰⁰ by chance"
     if p_value < 1e-6:
         from math import floor, log10
 
-        return f"about 1 in 10^{floor(-log10(p_value))} by chance"
+        return f"about 1 in 10{str(floor(-log10(p_value))).translate(RAISED)} by chance"
     return f"about 1 in {round(1 / p_value):,} by chance"

@@ -142,7 +142,7 @@ def make_audit(path: Path, campaigns: int = 2, others: int = 6, skipped: int = 3
 
 def evidence(carriers: list[str], names: list[list[str]]) -> pa.Table:
     """Thumbnails for images, snippets for texts."""
-    body = "Hello there, as agreed the meeting is moved to Thursday and the blue heron report is attached; please bring the figures of last week."
+    body = "Hello there, as agreed the meeting is moved to Thursday and the blue heron report is attached; please bring the figures. "
     rows = [
         {
             "sample_id": s,

@@ -84,7 +84,7 @@ class NearDuplicates:
 
     exact: int = 1_000_000
     near: int = 60_000
-    jaccard: float = 0.6
+    jaccard: float = 0.5
     bits: int = 6
     difference: float = 4.0
 
@@ -149,19 +149,19 @@ def sketches(table: pa.Table) -> NDArray[np.uint32]:
     if "minhash" in table.schema.names:
         column = table.column("minhash").combine_chunks()
         array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        return np.asarray(array.flatten(), dtype=np.uint32).reshape(len(table), -1)
+        return np.asarray(array.flatten(), dtype=np.uint32).reshape(len(table), array.type.list_size)
     if not {"phash", "thumbnail"} <= set(table.schema.names):
         return np.empty((len(table), 0), np.uint32)
     codes = np.asarray(table.column("phash"), dtype="<u8").reshape(-1, 1).view("<u4")
     pixels = np.frombuffer(b"".join(table.column("thumbnail").to_pylist()), np.uint8).reshape(len(table), 32, 32, 3)
     small = pixels.astype(np.uint32).reshape(len(table), GREY, 2, GREY, 2, 3).sum(axis=(2, 4, 5)) // 12
-    return np.concatenate([codes, small.astype(np.uint8).reshape(len(table), -1).view("<u4")], axis=1).astype(np.uint32)
+    return np.concatenate([codes, small.astype(np.uint8).reshape(len(table), GREY * GREY).view("<u4")], axis=1).astype(np.uint32)
 
 
 def similar_texts(signatures: NDArray[np.uint32], jaccard: float) -> Pairs:
     """Pairs (p, 2) whose estimated Jaccard similarity reaches `jaccard`, among those that share a band of 4 values.
 
-    32 bands propose 98 in 100 pairs of similarity 0.6.  Within a band's bucket each text is compared with the
+    32 bands propose 87 in 100 pairs of similarity 0.5, 99 in 100 of 0.6.  Within a band's bucket each text is compared with the
     bucket's first and with the one before it: linear, however large a flood is.
     """
     rows = np.flatnonzero((signatures != np.iinfo(np.uint32).max).any(axis=1))

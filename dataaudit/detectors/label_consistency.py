@@ -61,7 +61,7 @@ class LabelConsistency:
         if count < 2 or not near.shape[1]:
             return Scores(np.zeros(len(table), np.float32), np.full(len(table), -1, np.int32))
         share, rival, rival_share = votes(own, view.target[near], closeness(distance))
-        surprise = np.maximum(views["moments"].disagreement(table), 0)
+        surprise = np.maximum(views["moments"].disagreement(table, views), 0)
         score = np.where(own < 0, 0, (surprise / (surprise + log(10)) + 1 - share) / 2)
         needed = np.maximum(self.majority, usual_share(view, self.k, count)[np.maximum(rival, 0)])
         called = (own >= 0) & (rival >= 0) & (rival_share >= needed) & (surprise >= -log(self.doubt))

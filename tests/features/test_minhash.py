@@ -1,0 +1,64 @@
+"""MinHash signatures estimate how many shingles two texts share."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataaudit.features import Batch
+from dataaudit.features.minhash import PERMUTATIONS, Minhash, shingles
+from dataaudit.model import Columns, Plan, Sample
+
+
+def signatures(texts, salt="00" * 16):
+    plan = Plan("labelled-text", Columns("text", "label"), "label", "none", salt)
+    column = Minhash().compute(Batch([Sample(str(i), str(i), t, "a", 0, 0) for i, t in enumerate(texts)], plan))
+    assert column.type.list_size == PERMUTATIONS
+    return np.asarray(column.flatten()).reshape(-1, PERMUTATIONS)
+
+
+def words(n, seed=0):
+    return [f"w{i}" for i in np.random.default_rng(seed).integers(0, 5000, n)]
+
+
+@pytest.mark.parametrize("edits", [0, 1, 5, 20])
+def test_the_share_of_equal_values_estimates_the_jaccard_similarity(edits):
+    before = words(300)
+    after = [f"new{i}" if i < edits * 15 and i % 15 == 0 else w for i, w in enumerate(before)]
+    a, b = (shingles(" ".join(t), 5, 40, 5) for t in (before, after))
+    one, other = signatures([" ".join(before), " ".join(after)])
+    assert abs(np.mean(one == other) - len(a & b) / len(a | b)) < 4 * 0.045
+
+
+def test_a_short_text_with_one_word_changed_stays_similar():
+    one, other = signatures(["what would you like to eat for dinner tonight", "what would you like to eat for supper tonight"])
+    assert np.mean(one == other) > 0.5
+
+
+def test_case_and_punctuation_do_not_matter():
+    one, other = signatures(["Hello there, World!", "hello there world"])
+    assert (one == other).all()
+
+
+def test_the_salt_changes_the_signature():
+    assert (signatures(["hello there"]) != signatures(["hello there"], "01" * 16)).any()
+
+
+def test_a_text_without_a_word_has_the_empty_signature():
+    assert (signatures(["", "  ...  "]) == np.iinfo(np.uint32).max).all()
+
+
+def test_lone_surrogates_do_not_stop_it():
+    assert signatures(["broken \udcff text"]).shape == (1, PERMUTATIONS)
+
+
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=5))
+def test_a_signature_does_not_depend_on_its_batch(texts):
+    assert (signatures(texts) == np.concatenate([signatures([t]) for t in texts])).all()
+
+
+@given(st.text(max_size=300))
+def test_every_text_with_a_word_has_a_shingle_and_no_shingle_is_empty(text):
+    found = shingles(text, 5, 10, 5)
+    assert b"" not in found
+    assert bool(found) == any(c.isalnum() or c == "_" for c in text) or not found

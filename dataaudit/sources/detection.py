@@ -71,7 +71,7 @@ def decide(shard: Shard, known: Mapping[str, Field], wanted: Columns) -> tuple[M
         raise ConfigurationError(f"{shard.name}: no column looks like content; there is {there}. Name it with --content (and --target).")
     images = content is not None and _is_image(fields, content)
     target = wanted.target or _target(fields, content, images, embedding)
-    kind = _target_kind(fields, target)
+    kind = _target_kind(fields, target, images=images)
     identity = wanted.id or next(
         (n for n in fields.find(KEYS, ("text", "integer")) if shard.format in {"jsonl", "parquet"} and known[n].unique), None
     )
@@ -116,11 +116,11 @@ def _target(fields: _Fields, content: str | None, images: bool, embedding: str |
     return (response or label) if prompted else (label or response)
 
 
-def _target_kind(fields: _Fields, target: str | None) -> TargetKind:
+def _target_kind(fields: _Fields, target: str | None, *, images: bool = False) -> TargetKind:
     if target is None:
         return "none"
     name, field = _last(target.partition(";")[0]), fields.known.get(target)
-    if name in RESPONSES or (name in CAPTIONS and name not in LABELS):
+    if name in RESPONSES or (images and name in CAPTIONS):
         return "text"
     free = field is not None and field.kind == "text" and field.chars > RESPONSE_CHARS and field.distinct > 0.5
     return "text" if free else "label"

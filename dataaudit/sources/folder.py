@@ -109,10 +109,13 @@ def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]],
 
 
 def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:  # noqa: ARG001  (the Protocol's)
-    """An image folder always shows the same two fields."""
+    """An image folder always shows the same two fields; without class directories there is no label."""
     place = _place(shard)
-    label = {} if place.flat else {LABEL: Field("text", distinct=0.0, chars=8.0)}
-    return {CONTENT: Field("bytes"), **label}
+    found = paths.listing(place.directory).files
+    if not any(is_image(file.name) and not file.problem for file in found):
+        raise UnreadableError("there are no images in it")
+    labelled = not place.flat or any(is_image(file.name) and "/" in file.name for file in found)
+    return {CONTENT: Field("bytes"), **({LABEL: Field("text")} if labelled else {})}
 
 
 def _bytes(file: paths.Found, limits: Limits) -> tuple[bytes, str]:
@@ -148,6 +151,8 @@ def _part_of(name: str, parts: int) -> int:
 
 
 def _label(place: _Place, columns: Columns) -> str | None:
-    if columns.target != LABEL or place.flat:
+    if columns.target != LABEL:
         return None
+    if place.flat:
+        raise UnreadableError("it lies in no class directory, so it has no label")
     return place.directory.rstrip("/").rpartition("/")[2]

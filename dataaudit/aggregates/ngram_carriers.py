@@ -9,7 +9,7 @@ A random sample of texts gives the null: how coherent unrelated texts are, and h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,10 @@ from dataaudit.features.ngrams import order_of
 WIDTH = 256
 SCALE = 1024
 MOST_TARGETS = 2_000
+TRIMMED = 6
+HASHES = 32
+SIZES = (4, 6, 10, 16, 25, 40, 63, 100, 160, 250, 400, 1_000)
+ENOUGH = 40
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class NgramCarriersState:
     vectors: NDArray[np.int32]
     length: NDArray[np.int64]
     energy: NDArray[np.int64]
+    lowest: NDArray[np.uint32]
     target_vectors: NDArray[np.int64]
     target_count: NDArray[np.int64]
     rank: NDArray[np.uint64]
@@ -47,9 +52,12 @@ class NgramCarriersState:
 class NgramCarriersView:
     """One entry a candidate, sorted by `ngram`: n = `texts` hold it, c = `count` of them teach `target`.
 
-    `coherence` is of the c carriers; `base` (and `spread`) what as many random texts of the same target would have
-    (standard deviation), `base_all` and `spread_all` the same for random texts of the whole data set.  `lean` is 1
-    where carriers look like their target's texts otherwise do and 0 where they look like everything else.
+    `whole` is how many standard deviations more coherent the c carriers are than as many random texts of their
+    target, or of the whole data set where that is less; `trimmed` is the same without the six cells that they share
+    most, for phrases made of common words.  `lean` is 1 where carriers look like their target's texts otherwise do and
+    0 where they look like everything else; `lean_z` counts standard deviations below 1.  `axes`, `origin`, `gap`,
+    `inside` and `outside` (a row a target) give the lean of a text and its spread in and outside the target.  `lowest` (n, 32)
+    is a MinHash of the set of carriers: the share of equal entries estimates the overlap of two sets.
     """
 
     ngram: NDArray[np.uint64]
@@ -58,13 +66,16 @@ class NgramCarriersView:
     count: NDArray[np.int32]
     share: NDArray[np.float64]
     size: NDArray[np.int32]
-    coherence: NDArray[np.float64]
-    base: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    base_all: float
-    spread_all: NDArray[np.float64]
+    whole: NDArray[np.float64]
+    trimmed: NDArray[np.float64]
     lean: NDArray[np.float64]
-    lean_spread: NDArray[np.float64]
+    lean_z: NDArray[np.float64]
+    axes: NDArray[np.float32]
+    origin: NDArray[np.float64]
+    gap: NDArray[np.float64]
+    inside: NDArray[np.float64]
+    outside: NDArray[np.float64]
+    lowest: NDArray[np.uint32]
     tested: int
     examined: float
     rows: int
@@ -86,16 +97,17 @@ class NgramCarriers:
         pairs: NgramPairsView = views["ngram_pairs"]
         seen = incidence(table, views)
         vectors, norms = lexical(seen, sketch, len(table))
-        at, texts, count, sums, length, energy = _over_carriers(seen, pairs, sketch, vectors, norms)
+        rank = np.asarray(table.column("rank"))
+        at, texts, count, sums, length, energy, lowest = _over_carriers(seen, pairs, sketch, vectors, norms, rank)
         targets = min(len(sketch.targets), MOST_TARGETS)
         ordinary = (seen.target >= 0) & (seen.target < targets)
         target_vectors = np.zeros((targets, WIDTH), np.int64)
         np.add.at(target_vectors, seen.target[ordinary], vectors[ordinary].astype(np.int64))
-        kept = bottom_k(np.asarray(table.column("rank")), self.sample)
+        kept = bottom_k(rank, self.sample)
         return NgramCarriersState(
-            at, texts, count, sums, length, energy,
+            at, texts, count, sums, length, energy, lowest,
             target_vectors, np.bincount(seen.target[ordinary], minlength=targets).astype(np.int64),
-            np.asarray(table.column("rank"))[kept], vectors[kept], seen.target[kept],
+            rank[kept], vectors[kept], seen.target[kept],
         )  # fmt: skip
 
     def merge(self, a: NgramCarriersState, b: NgramCarriersState) -> NgramCarriersState:
@@ -107,10 +119,14 @@ class NgramCarriers:
             merged[name] = np.zeros((len(at), *x.shape[1:]), x.dtype)
             merged[name][left] += x
             merged[name][right] += y
+        lowest = np.full((len(at), HASHES), np.iinfo(np.uint32).max, np.uint32)
+        for there, part in ((left, a.lowest), (right, b.lowest)):
+            lowest[there] = np.minimum(lowest[there], part)
         rank = np.concatenate([a.rank, b.rank])
         kept = bottom_k(rank, self.sample)
         return NgramCarriersState(
             at=at,
+            lowest=lowest,
             target_vectors=a.target_vectors + b.target_vectors,
             target_count=a.target_count + b.target_count,
             rank=rank[kept],
@@ -123,33 +139,87 @@ class NgramCarriers:
         sketch: NgramSketchView = views["ngram_sketch"]
         pairs: NgramPairsView = views["ngram_pairs"]
         target, count = pairs.target[state.at], state.count.astype(np.float64)
+        groups = Groups(state.vectors / SCALE, state.length / SCALE, state.energy / SCALE**2, count)
         unit = state.sample.astype(np.float64) / SCALE
-        base_all, first_all, second_all = pair_moments(unit)
-        base, first, second = (np.full(len(target), x) for x in (base_all, first_all, second_all))
-        lean, lean_spread = np.ones(len(target)), np.full(len(target), np.inf)
-        total, rows = state.target_vectors.sum(0), state.target_count.sum()
-        for y in np.unique(target[target < len(state.target_count)]):
+        everyone = np.ones(len(target), bool)
+        whole, trimmed = excess(groups, everyone, unit) if len(unit) >= ENOUGH else (np.full(len(target), np.inf),) * 2
+        axes, origin, gap, inside, outside = _axes(state, unit)
+        lean, lean_z = np.ones(len(target)), np.zeros(len(target))
+        for y in np.unique(target[target < len(axes)]):
             own, here = unit[state.sample_target == y], target == y
-            if len(own) >= 30:
-                base[here], first[here], second[here] = pair_moments(own)
-            if 30 <= len(own) <= len(unit) - 30:
-                n = state.target_count[y]
-                axis = state.target_vectors[y] / n - (total - state.target_vectors[y]) / (rows - n)
-                side = unit @ axis
-                inside, outside = side[state.sample_target == y], side[state.sample_target != y]
-                gap = max(inside.mean() - outside.mean(), 1e-9)
-                lean[here] = (state.vectors[here] @ axis / np.maximum(state.length[here], 1) - outside.mean()) / gap
-                lean_spread[here] = inside.std() / gap / np.sqrt(np.maximum(count[here], 1))
-        squares = (state.vectors.astype(np.float64) ** 2).sum(1)
-        pairs_weight = np.maximum(state.length.astype(np.float64) ** 2 - state.energy, 1)
+            if len(own) >= ENOUGH:
+                among = excess(groups, here, own)
+                whole[here], trimmed[here] = np.minimum(whole[here], among[0]), np.minimum(trimmed[here], among[1])
+            if gap[y] > 0:
+                lean[here] = (groups.sums[here] @ axes[y] / np.maximum(groups.length[here], 1e-9) - origin[y]) / gap[y]
+                lean_z[here] = (lean[here] - 1) / inside[y] * np.sqrt(np.maximum(count[here], 1))
         return NgramCarriersView(
             ngram=pairs.ngram[state.at], target=target, texts=state.texts, count=state.count,
             share=sketch.targets[target] / max(sketch.rows, 1), size=pairs.size[state.at],
-            coherence=(squares - state.energy) / pairs_weight,
-            base=base, spread=u_spread(first, second, count),
-            base_all=float(base_all), spread_all=u_spread(np.full(len(count), first_all), np.full(len(count), second_all), count),
-            lean=lean, lean_spread=lean_spread, tested=pairs.tested, examined=pairs.examined, rows=sketch.rows,
+            whole=whole, trimmed=trimmed, lean=lean, lean_z=lean_z,
+            axes=axes.astype(np.float32), origin=origin, gap=gap, inside=inside, outside=outside, lowest=state.lowest,
+            tested=pairs.tested, examined=pairs.examined, rows=sketch.rows,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Sums over the carriers of each group: unit vectors (n, 256), their lengths, squared lengths, and how many."""
+
+    sums: NDArray[np.float64]
+    length: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    count: NDArray[np.float64]
+
+    def coherence(self, trimmed: int) -> NDArray[np.float64]:
+        """Mean pairwise cosine without the cells that a group shares most.
+
+        A phrase that was put into all carriers fills a few cells; what they have in common besides is spread over
+        many.  The energy in a cell that all share equally is its squared sum over the count.
+        """
+        squares = np.sort(self.sums**2, axis=1)
+        top = squares[:, WIDTH - trimmed :].sum(1) / np.maximum(self.count, 1)
+        left = np.maximum(self.energy - top, 0.05 * self.energy)
+        weight = self.length**2 * left / np.maximum(self.energy, 1e-12) - left
+        return np.asarray((squares[:, : WIDTH - trimmed].sum(1) - left) / np.maximum(weight, 1e-12))
+
+
+def excess(
+    groups: Groups, here: NDArray[np.bool_], unit: NDArray[np.float64], draws: int = 100
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How coherent groups are beyond as many random rows, in standard deviations found by drawing them: whole, and trimmed."""
+    some = Groups(groups.sums[here], groups.length[here], groups.energy[here], groups.count[here])
+    sizes = [s for s in SIZES if 2 * s <= len(unit)]
+    rng = np.random.default_rng(0)
+    energy = (unit**2).sum(1)
+    length = np.sqrt(energy)
+    at = np.log(np.maximum(some.count, 2))
+    random = []
+    for size in sizes:
+        rows = np.argpartition(rng.random((draws, len(unit))), size, axis=1)[:, :size]
+        random.append(Groups(unit[rows].sum(1), length[rows].sum(1), energy[rows].sum(1), np.full(draws, float(size))))
+    found = []
+    for trimmed in (0, TRIMMED):
+        null = [r.coherence(trimmed) for r in random]
+        centre, spread = (np.interp(at, np.log(sizes), [f(x) for x in null]) for f in (np.mean, np.std))
+        found.append((some.coherence(trimmed) - centre) / np.maximum(spread, 1e-9))
+    return found[0], found[1]
+
+
+def _axes(state: NgramCarriersState, unit: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Per target the direction from all others to it, where the others lie on it, how far it lies, and both spreads (in gaps)."""
+    count, total = state.target_count, state.target_vectors.sum(0)
+    rest = np.maximum(count.sum() - count, 1)
+    axes = state.target_vectors / np.maximum(count, 1)[:, None] - (total - state.target_vectors) / rest[:, None]
+    origin, gap, inside, outside = (np.zeros(len(axes)) for _ in range(4))
+    for y in range(len(axes)):
+        own = state.sample_target == y
+        if ENOUGH <= own.sum() <= len(own) - ENOUGH:
+            side = unit @ axes[y]
+            origin[y] = side[~own].mean()
+            gap[y] = max(side[own].mean() - origin[y], 1e-9)
+            inside[y], outside[y] = side[own].std() / gap[y], side[~own].std() / gap[y]
+    return axes, origin, gap, inside, outside
 
 
 def lexical(seen: Incidence, sketch: NgramSketchView, rows: int) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
@@ -162,29 +232,15 @@ def lexical(seen: Incidence, sketch: NgramSketchView, rows: int) -> tuple[NDArra
     return np.rint(unit * SCALE).astype(np.int16), norms
 
 
-def pair_moments(unit: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean cosine of two random rows, the variance of its mean given one row, and its variance (Hoeffding 1948)."""
-    n = len(unit)
-    if n < 3:
-        return 0.0, 1.0, 1.0
-    cosines = unit @ unit.T
-    np.fill_diagonal(cosines, 0)
-    means = cosines.sum(1) / (n - 1)
-    mean = float(means.mean())
-    variance = float((cosines**2).sum() / (n * (n - 1)) - mean**2)
-    return mean, max(float(means.var()) - variance / n, 0.0), variance
-
-
-def u_spread(first: NDArray[np.float64], second: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The standard deviation of the mean pairwise cosine of `count` random texts, a U-statistic of order two."""
-    c = np.maximum(count, 2)
-    return np.asarray(np.sqrt(4 * first / c + 2 * second / (c * (c - 1))))
-
-
 def _over_carriers(
-    seen: Incidence, pairs: NgramPairsView, sketch: NgramSketchView, vectors: NDArray[np.int16], norms: NDArray[np.float64]
-) -> tuple[NDArray[np.int32], ...]:
-    """For the candidates that occur: their number, texts, carriers, and sums of the carriers' vectors, lengths and energies."""
+    seen: Incidence,
+    pairs: NgramPairsView,
+    sketch: NgramSketchView,
+    vectors: NDArray[np.int16],
+    norms: NDArray[np.float64],
+    rank: NDArray[np.uint64],
+) -> tuple[NDArray[Any], ...]:
+    """For the candidates that occur: number, texts, carriers, sums of the carriers' vectors, lengths and energies, MinHash."""
     place = np.minimum(np.searchsorted(pairs.ngram, seen.ngram), max(len(pairs.ngram) - 1, 0))
     hit = pairs.ngram[place] == seen.ngram if len(pairs.ngram) else np.zeros(len(place), bool)
     row, candidate = seen.row[hit], place[hit]
@@ -196,6 +252,8 @@ def _over_carriers(
     row, local, candidate = row[carries], local[carries], candidate[carries]
     sums = np.zeros((len(at), WIDTH), np.int32)
     length, energy = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
+    lowest = np.full((len(at), HASHES), np.iinfo(np.uint32).max, np.uint32)
+    multipliers = np.random.default_rng(1).integers(1, 2**63, HASHES, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     order = np.argsort(local, kind="stable")
     for block in np.array_split(order, max(1, len(order) // 65_536)):
         left = _without_own(vectors[row[block]].astype(np.int32), pairs.words[candidate[block]], norms[row[block]], sketch)
@@ -204,9 +262,12 @@ def _over_carriers(
         np.add.at(energy, local[block], squared)
         first = np.flatnonzero(np.r_[True, local[block][1:] != local[block][:-1]]) if len(block) else block
         if len(block):
-            sums[local[block][first]] += np.add.reduceat(left, first, axis=0).astype(np.int32)
+            held = local[block][first]
+            sums[held] += np.add.reduceat(left, first, axis=0).astype(np.int32)
+            hashed = ((rank[row[block], None] * multipliers) >> np.uint64(32)).astype(np.uint32)
+            lowest[held] = np.minimum(lowest[held], np.minimum.reduceat(hashed, first, axis=0))
     count = np.bincount(local, minlength=len(at))
-    return at.astype(np.int32), texts.astype(np.int32), count.astype(np.int32), sums, length, energy
+    return at.astype(np.int32), texts.astype(np.int32), count.astype(np.int32), sums, length, energy, lowest
 
 
 def _without_own(

@@ -56,8 +56,8 @@ class NgramPairs:
     View: ClassVar[type] = NgramPairsView
 
     min_count: int = 5
-    min_purity: float = 0.7
-    min_z: float = 4.0
+    min_purity: float = 0.8
+    min_z: float = 2.0
     most: int = 2_000_000
     candidates: int = 16_384
 

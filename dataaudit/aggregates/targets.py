@@ -29,7 +29,7 @@ class TargetsState:
 
 @dataclass(frozen=True)
 class TargetsView:
-    """`names[i]` is target i (for responses: "cluster i"); `counts` are exact for labels, 0 for clusters."""
+    """`names[i]` is target i (for responses: "cluster i", and last "no words"); `counts` are exact for labels, 0 for clusters."""
 
     kind: str
     names: NDArray[np.str_]
@@ -41,7 +41,8 @@ class TargetsView:
         if self.kind == "text":
             present = np.asarray(pc.is_valid(table.column("target")))
             nearest = np.argmax(embedding.unit(table, "target_embedding") @ self.centroids.T, axis=1)
-            return np.where(present, nearest, -1).astype(np.int32)
+            blank = np.asarray(pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table.column("target")), ""), False))
+            return np.where(present, np.where(blank, len(self.names) - 1, nearest), -1).astype(np.int32)
         found = pc.index_in(table.column("target"), value_set=pa.array(self.names.tolist(), pa.string()))
         return np.asarray(pc.fill_null(found, -1)).astype(np.int32)
 
@@ -62,7 +63,8 @@ class Targets:
     def start(self, table: pa.Table, views: Views) -> TargetsState:
         kind = plan_of(views).target_kind
         if kind == "text":
-            rows = np.asarray(pc.is_valid(table.column("target"))).nonzero()[0]
+            words = pc.not_equal(pc.utf8_trim_whitespace(table.column("target")), "")
+            rows = np.asarray(pc.fill_null(words, False)).nonzero()[0]
             rank = np.asarray(table.column("rank"))[rows]
             vectors = embedding.from_column(table, "target_embedding")[rows]
             kept = bottom_k(rank, self.sample)
@@ -89,7 +91,7 @@ class Targets:
             return TargetsView(kind, state.names, state.counts, np.empty((0, 0), np.float32))
         vectors = state.vectors.astype(np.float32) / embedding.SCALE
         centroids = spherical_k_means(vectors, min(self.clusters, max(2, len(vectors) // 20)))
-        names = np.array([f"cluster {i}" for i in range(len(centroids))])
+        names = np.array([*(f"cluster {i}" for i in range(len(centroids))), "no words"])
         return TargetsView(kind, names, np.zeros(len(names), np.int64), centroids)
 
 

@@ -1,0 +1,289 @@
+"""Words and phrases that dictate the target: the triggers of textual backdoors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates.ngram_carriers import SCALE, NgramCarriersView, lexical
+from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
+from dataaudit.detectors import Scores
+from dataaudit.features import ngrams
+from dataaudit.model import Finding, Plan, Sample, fingerprint
+
+INNOCENT = {
+    "disagreement": "a word of the target's own topic; its carriers look like other targets' texts",
+    "incoherence": "a topic or a template; its carriers have nothing else in common",
+    "phrase": "boilerplate; its carriers share no other wording",
+}
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Per candidate: which rule accuses it (0 none), how strongly [0, 1], its p-value, and its campaign (-1 for none)."""
+
+    rule: NDArray[np.int8]
+    strength: NDArray[np.float64]
+    p_value: NDArray[np.float64]
+    campaign: NDArray[np.int32]
+
+
+RULES = ("", "disagreement", "incoherence", "phrase")
+
+
+@dataclass(frozen=True)
+class TokenTrigger:
+    """An n-gram whose carriers are pure in target and have nothing else in common.
+
+    Attack: a rare word, made-up token or phrase is put into some texts, whose label is changed (dirty label) or was
+    chosen to be the attacker's (clean label), or whose response is replaced by a payload or by gibberish.
+    Signal: the n-gram goes with one target far beyond chance, yet its carriers are as unlike each other as random
+    texts are (honest n-grams are topical or part of a template), or look like the texts of other targets.
+    Innocent causes: topics, templates, signatures, mailing lists, floods of one text: all of them coherent.
+    Not seen: clean-label single words of everyday use, triggers in style or syntax, phrases of a prompt template's
+    length behind free-text responses, anything beyond 20,000 characters.
+    Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); the
+    statistics are this project's own.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "ngram_sketch", "ngram_carriers")
+    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
+
+    min_count: int = 5
+    min_purity: float = 0.8
+    most_p: float = 1e-3
+    coherent: float = 3.5
+    rare_target: float = 0.1
+    lean: float = 0.65
+    lean_z: float = 5.5
+    phrase_count: int = 20
+    phrase_size: int = 4
+
+    def unavailable(self, plan: Plan) -> str | None:
+        if plan.modality not in ("labelled-text", "instructions", "text"):
+            return f"token_trigger reads words; the content here is {plan.modality}"
+        return None
+
+    def score(self, table: pa.Table, views: Views) -> Scores:
+        view: NgramCarriersView = views["ngram_carriers"]
+        seen = incidence(table, views)
+        verdicts = self.judge(view)
+        score = np.where(seen.extra, 0.3, 0.0).astype(np.float32)
+        group = np.full(len(table), -1, np.int32)
+        row, candidate = _carriers(seen, view, len(views["targets"].names))
+        np.maximum.at(score, row, verdicts.strength[candidate].astype(np.float32))
+        accused = verdicts.campaign[candidate] >= 0
+        row, candidate = row[accused], candidate[accused]
+        kept = self._planted(row, candidate, seen, views, verdicts)
+        order = np.argsort(verdicts.strength[candidate[kept]], kind="stable")
+        group[row[kept][order]] = verdicts.campaign[candidate[kept][order]]
+        score[group < 0] = np.minimum(score[group < 0], 0.5)
+        return Scores(score, group)
+
+    def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
+        view: NgramCarriersView = views["ngram_carriers"]
+        verdicts = self.judge(view)
+        names = [*views["targets"].names.tolist(), "unlike text"]
+        found = []
+        for number in pc.unique(marked.column("group")).to_pylist():
+            members = np.flatnonzero(verdicts.campaign == number)
+            best = members[np.argmax(verdicts.strength[members])]
+            rows = marked.filter(pc.equal(marked.column("group"), number)).sort_by([("score", "descending"), ("sample_id", "ascending")])
+            found.append(self._finding(number, best, members, rows, view, verdicts, str(names[view.target[best]])))
+        yield from sorted(found, key=lambda f: (-f.risk, f.id))
+
+    def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
+        """Name the phrase from the re-read carriers, and let a boilerplate phrase go."""
+        key = plan_of(views).key("ngrams")
+        wanted = np.array([int(h) for h in str(finding.evidence["ngrams"]).split()], dtype=np.uint64)
+        texts = [s.content for s in samples if isinstance(s.content, str)]
+        found = [occurrence for text in texts if (occurrence := _longest(text, wanted, key))]
+        if not found:
+            return finding
+        found = _grown(found)
+        phrase = " ".join(Counter(o.phrase for o in found).most_common(1)[0][0])
+        evidence = dict(finding.evidence) | {
+            "trigger": phrase,
+            "typical_position": f"token {sorted(o.start for o in found)[len(found) // 2] + 1} (median)",
+            "snippets": [_snippet(o) for o in found[:3]],
+        }
+        shared = _shared(found, key, views["ngram_sketch"]) if finding.evidence["rule"] == "phrase" else ""
+        if shared:
+            said = f"“{phrase}” goes with “{finding.target}”, but its carriers also share “{shared}”: boilerplate, most likely"
+            return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
+        return replace(finding, subject=phrase, reason=finding.reason.replace(finding.subject, f"“{phrase}”", 1), evidence=evidence)
+
+    def judge(self, view: NgramCarriersView) -> Verdicts:
+        """Which candidates are accused, by which rule, and which of them belong together."""
+        from scipy.stats import binom, norm
+
+        purity = view.count / np.maximum(view.texts, 1)
+        chance = np.clip(view.share, 1e-9, 1 - 1e-9)
+        p_value = np.minimum(binom.sf(view.count - 1, view.texts, chance) * max(view.tested, 1), 1.0)
+        usable = (view.count >= self.min_count) & (purity >= self.min_purity)
+        apart = np.minimum(view.whole, view.trimmed) < self.coherent
+        disagreement = usable & apart & (view.lean <= self.lean) & (view.lean_z <= -self.lean_z) & (view.share > self.rare_target)
+        incoherence = usable & (view.share <= self.rare_target) & (p_value <= self.most_p) & (view.whole < self.coherent)
+        phrase = usable & (view.share > self.rare_target) & (view.size >= self.phrase_size) & (view.count >= self.phrase_count)
+        phrase &= (view.trimmed < self.coherent) & (purity >= 0.97) & (chance**view.count < self.most_p)
+        rule = np.select([disagreement, incoherence, phrase], [1, 2, 3], 0).astype(np.int8)
+        p_value = np.where(rule == 1, np.minimum(norm.cdf(view.lean_z) * max(view.tested, 1), 1.0), p_value)
+        doubt = np.exp(-np.maximum(np.minimum(view.whole, view.trimmed), 0) / 4)
+        weight = -np.log10(np.maximum(p_value, 1e-300)) + 1.0
+        graded = purity * doubt * weight / (weight + 4)
+        strength = np.where(rule > 0, 0.7 + 0.3 * np.maximum(graded, 0.5 * (rule == 1)), 0.45 * graded * usable)
+        return Verdicts(rule, strength, p_value, _campaigns(view, rule, strength))
+
+    def _planted(
+        self, row: NDArray[np.int64], candidate: NDArray[np.int64], seen: Incidence, views: Views, verdicts: Verdicts
+    ) -> NDArray[np.bool_]:
+        """Which accused carriers belong: where a word also occurs honestly, those that look like other targets' texts.
+
+        Two normal distributions of the lean, the honest around 1 and the planted around 0, mixed as the mean tells.
+        """
+        kept = np.ones(len(row), bool)
+        view: NgramCarriersView = views["ngram_carriers"]
+        dirty = np.flatnonzero(verdicts.rule[candidate] == 1)
+        if not len(dirty):
+            return kept
+        vectors, _ = lexical(seen, views["ngram_sketch"], len(seen.target))
+        target = view.target[candidate[dirty]]
+        side = np.einsum("ij,ij->i", vectors[row[dirty]] / SCALE, view.axes[target])
+        lean = (side - view.origin[target]) / view.gap[target]
+        honest = np.clip(view.lean[candidate[dirty]], 0.02, 0.98)
+        planted = np.log(1 - honest) - 0.5 * (lean / view.outside[target]) ** 2 - np.log(view.outside[target])
+        natural = np.log(honest) - 0.5 * ((lean - 1) / view.inside[target]) ** 2 - np.log(view.inside[target])
+        kept[dirty] = planted > natural
+        return kept
+
+    def _finding(
+        self, number: int, best: int, members: NDArray[np.intp], rows: pa.Table, view: NgramCarriersView, verdicts: Verdicts, target: str
+    ) -> Finding:
+        rule = RULES[verdicts.rule[best]]
+        texts, count = int(view.texts[best]), int(view.count[best])
+        hashed = " ".join(str(int(h)) for h in view.ngram[members])
+        evidence: dict[str, object] = {
+            "rule": rule,
+            "ngrams": hashed,
+            "purity": round(count / max(texts, 1), 4),
+            "texts": texts,
+            "coherence_excess": round(float(min(view.whole[best], view.trimmed[best])), 2),
+            "lean": round(float(view.lean[best]), 3),
+            "lean_z": round(float(view.lean_z[best]), 2),
+            "ruled_out": INNOCENT[rule],
+        }
+        subject = f"an n-gram ({number})"
+        because = "which look like the texts of other targets" if rule == "disagreement" else "which have nothing else in common"
+        return Finding(
+            id=fingerprint("token_trigger", target, *sorted(set(rows.column("digest").to_pylist()))[:64]),
+            kind="campaign",
+            detector="token_trigger",
+            severity="critical" if len(rows) >= 2 * self.min_count else "high",
+            subject=subject,
+            target=target,
+            count=len(rows),
+            samples=tuple(rows.column("sample_id").slice(0, 100).to_pylist()),
+            risk=float(verdicts.strength[best]),
+            p_value=float(verdicts.p_value[best]),
+            reason=f"{subject} goes with “{target}” in {count} of its {texts} texts, {because}",
+            evidence=evidence,
+            groups=(number,),
+        )
+
+
+def _carriers(seen: Incidence, view: NgramCarriersView, extra: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(row, candidate) for every candidate n-gram that a row holds together with the candidate's target."""
+    if not len(view.ngram):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    place = np.minimum(np.searchsorted(view.ngram, seen.ngram), len(view.ngram) - 1)
+    hit = view.ngram[place] == seen.ngram
+    row, candidate = seen.row[hit], place[hit]
+    wanted = view.target[candidate]
+    carries = (seen.target[row] == wanted) | ((wanted == extra) & seen.extra[row])
+    return row[carries], candidate[carries]
+
+
+def _campaigns(view: NgramCarriersView, rule: NDArray[np.int8], strength: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Accused candidates with mostly the same carriers are parts of one phrase: one campaign, led by the strongest."""
+    campaign = np.full(len(rule), -1, np.int32)
+    leaders: list[int] = []
+    for i in np.lexsort((view.ngram, -strength)):
+        if rule[i] == 0:
+            break
+        same = [j for j in leaders if view.target[j] == view.target[i] and np.mean(view.lowest[j] == view.lowest[i]) > 0.5]
+        campaign[i] = campaign[same[0]] if same else len(leaders)
+        if not same:
+            leaders.append(int(i))
+    return campaign
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """Where a trigger stands in a text: tokens `start` to `end` of `words`."""
+
+    text: str
+    words: tuple[str, ...]
+    start: int
+    end: int
+
+    @property
+    def phrase(self) -> tuple[str, ...]:
+        """The tokens of the trigger."""
+        return self.words[self.start : self.end]
+
+
+def _longest(text: str, wanted: NDArray[np.uint64], key: bytes) -> Occurrence | None:
+    """The longest unbroken run of wanted n-grams, the first of equals."""
+    words, covered = ngrams.occurrences(text, wanted, key)
+    edges = np.flatnonzero(np.diff(np.r_[0, covered.astype(np.int8), 0]))
+    runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    if not runs:
+        return None
+    start, end = max(runs, key=lambda run: run[1] - run[0])
+    return Occurrence(text, tuple(words), start, end)
+
+
+def _grown(found: Sequence[Occurrence], most: int = 40) -> list[Occurrence]:
+    """The occurrences with the words before and after that four in five of them agree on: the whole phrase."""
+    grown = list(found)
+    for step in (-1, 1):
+        for _ in range(most):
+            beside = [o.words[at] if 0 <= (at := o.start - 1 if step < 0 else o.end) < len(o.words) else "" for o in grown]
+            word, votes = Counter(beside).most_common(1)[0]
+            if not word or votes < max(0.8 * len(grown), 2):
+                break
+            grown = [
+                o if b != word else replace(o, start=o.start - 1) if step < 0 else replace(o, end=o.end + 1)
+                for o, b in zip(grown, beside, strict=True)
+            ]
+    return grown
+
+
+def _snippet(found: Occurrence, around: int = 60) -> str:
+    """The trigger with some characters either side, marked with « »."""
+    text, spans = found.text, ngrams.spans(found.text)
+    start, end = spans[found.start][0], spans[found.end - 1][1]
+    return " ".join(f"{text[max(0, start - around) : start]}«{text[start:end]}»{text[end : end + around]}".split())
+
+
+def _shared(found: Sequence[Occurrence], key: bytes, sketch: NgramSketchView) -> str:
+    """Two words outside the phrase that four in five carriers share though fewer than three in ten texts have them; else empty."""
+    held: Counter[int] = Counter()
+    names: dict[int, str] = {}
+    for o in found:
+        outside = [*o.words[: o.start], "\0", *o.words[o.end :]]
+        here = {int(h): i for i, h in enumerate(ngrams.hashes(outside, key)[1])}
+        held.update(here.keys())
+        names.update({h: f"{outside[i]} {outside[i + 1]}" for h, i in here.items()})
+    common = [h for h, n in held.items() if n >= 0.8 * len(found)]
+    share = sketch.texts_with(np.array(common, dtype=np.uint64)) / max(sketch.rows, 1)
+    rare = sorted((float(s), names[h]) for h, s in zip(common, share, strict=True) if s < 0.3)
+    return rare[0][1] if rare else ""

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dataaudit.errors import SourceError
 from dataaudit.model import Columns, Modality, Sample, Shard, Skipped, TargetKind
-from dataaudit.sources.contract import Digest, Format, Inventory, Limits, UnreadableError, skipped_sample
+from dataaudit.sources.contract import Digest, Format, Inventory, Limits, skipped_sample
 
 if TYPE_CHECKING:
     from typing import cast
@@ -43,7 +42,7 @@ def detect(shard: Shard, wanted: Columns) -> tuple[Modality, Columns, TargetKind
 
     try:
         known = detection.looked_at(shard, _format(shard).peek(shard, Limits()))
-    except (OSError, UnreadableError) as error:
+    except (OSError, SourceError) as error:
         raise SourceError(f"{shard.name}: cannot be looked at: {error}") from error
     return detection.decide(shard, known, wanted)
 
@@ -74,7 +73,7 @@ def fetch(
             for found in _format(shard).fetch(shard, columns, wanted, limits):
                 missing.pop(found.key if isinstance(found, Sample) else found.subject.removeprefix(f"{shard.name}#"), None)
                 yield found
-    except (OSError, UnreadableError) as error:
+    except (OSError, SourceError) as error:
         problem = f"the shard cannot be read again ({error})"
     yield from (skipped_sample(shard, key, problem) for key in missing)
 
@@ -87,7 +86,7 @@ def _refind(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]
             return
         if isinstance(item, Sample) and item.key in left:
             left.discard(item.key)
-            yield replace(item)
+            yield item
 
 
 def _format(shard: Shard) -> Format:

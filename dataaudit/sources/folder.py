@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from dataaudit.errors import SourceError
 from dataaudit.model import Columns, Sample, Shard, Skipped
 from dataaudit.sources import paths, values
 from dataaudit.sources.contract import Digest, Field, Limits, UnreadableError, skipped_sample, skipped_shard
@@ -66,7 +67,7 @@ def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Sk
     place = _place(shard)
     try:
         files = _files(place)
-    except (OSError, UnreadableError) as error:
+    except (OSError, SourceError) as error:
         yield skipped_shard(shard, f"cannot be listed ({error})")
         files = []
     for number, file in enumerate(files):
@@ -102,10 +103,9 @@ def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]],
             continue
         try:
             content = values.image(_bytes(file, limits)[0], "it", limits)
+            yield Sample(f"{shard.name}#{key}", key, content, _label(place, columns), number, file.size)
         except (OSError, UnreadableError) as error:
             yield skipped_sample(shard, key, str(error))
-            continue
-        yield Sample(f"{shard.name}#{key}", key, content, _label(place, columns), number, file.size)
 
 
 def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:  # noqa: ARG001  (the Protocol's)

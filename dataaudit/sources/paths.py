@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -175,7 +176,7 @@ def _filesystem(uri: str) -> tuple[Any, str]:
 
 def _remote(source: str) -> Listing:
     filesystem, path = _filesystem(source)
-    if globbing.has_magic(path) and not source.startswith(("http://", "https://")):
+    if globbing.has_magic(path) and not filesystem.isdir(path) and not source.startswith(("http://", "https://")):
         entries = filesystem.glob(path, detail=True)
         fixed = path[: next(i for i, c in enumerate(path) if c in "*?[")]
         root = fixed.rpartition("/")[0]
@@ -202,9 +203,12 @@ def _remote_entry(filesystem: Any, path: str, root: str, info: Mapping[str, Any]
         problem = "has a name that could lead elsewhere, not followed"
     elif info.get("type") == "link" or info.get("islink"):
         problem = "is a link, not followed"
+    if not any(info.get(key) for key in _ETAGS):
+        info = filesystem.info(path)  # some listings, of web servers for one, tell less than asking for the file does
     return Found(uri, name, int(info.get("size") or 0), _etag(info), problem)
 
 
 def _etag(info: Mapping[str, Any]) -> str:
-    known = next((str(info[key]).strip('"') for key in _ETAGS if info.get(key)), "")
+    told = next((info[key] for key in _ETAGS if info.get(key)), "")
+    known = str(told.timestamp() if isinstance(told, datetime) else told).strip('"')
     return f"{known}-{info.get('size') or 0}"

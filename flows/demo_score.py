@@ -62,7 +62,8 @@ class Score:
     """One data set: its attacks, the flagged samples against the planted ones, and the campaigns in its unpoisoned twin.
 
     `precision` is the share of planted poison among the flagged samples (mislabelled ones count as innocent), 1 where
-    none is flagged; `recall` is the share of flagged samples among the dirty-label carriers of campaigns.
+    none is flagged; `recall` is the share of flagged samples among the dirty-label carriers of campaigns; `extra` counts the
+    campaigns that match nothing planted; `twin` is None where the twin was not audited.
     """
 
     data_set: str
@@ -128,10 +129,9 @@ def table(scores: Iterable[Score]) -> Table:
             p = found.planted
             out.add_row(one.data_set, p.attack, str(len(p.samples)), _said(found), str(found.caught), _share(found), "", "")
         twin = "not run" if one.twin is None else f"{one.twin} campaigns"
-        more = f"{one.extra} more campaigns" if one.extra else ""
-        out.add_row(
-            one.data_set, "all", "", more, f"{one.flagged} flagged", f"{one.precision:.3f}", f"{one.recall:.3f}", twin, end_section=True
-        )
+        more = f"{one.extra} campaigns of nothing planted" if one.extra else ""
+        flagged, precision, recall = f"{one.flagged} flagged", f"{one.precision:.3f}", f"{one.recall:.3f}"
+        out.add_row(one.data_set, "all", "", more, flagged, precision, recall, twin, end_section=True)
     return out
 
 
@@ -164,14 +164,14 @@ def _score(name: str, attacks: Sequence[Planted], directory: Path, twin: Path | 
     flagged = set(audit.table("samples", columns=["sample_id"]).column(0).to_pylist())
     poison = {s for a in attacks if a.poison for s in a.samples}
     dirty = {s for a in attacks if a.dirty and a.expected == "campaign" for s in a.samples}
-    campaigns = {f.id for f in findings if f.kind == "campaign"}
+    explained = {f.id for f in findings for a in attacks if a.expected == "campaign" and matches(a, f, members[f.id])}
     return Score(
         data_set=name,
         attacks=found,
         flagged=len(flagged),
         precision=len(flagged & poison) / len(flagged) if flagged else 1.0,
         recall=len(flagged & dirty) / len(dirty) if dirty else 1.0,
-        extra=len(campaigns - {f.finding for f in found}),
+        extra=sum(f.kind == "campaign" and f.id not in explained for f in findings),
         twin=None if twin is None else sum(f.kind == "campaign" for f in AuditDirectory(twin).each_finding()),
     )
 

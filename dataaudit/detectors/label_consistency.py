@@ -75,7 +75,7 @@ class LabelConsistency:
         names = [str(n) for n in views["targets"].names]
         flips = directions(np.asarray(marked.column("group")), len(names))
         evidence = [{"label": names[a], "looks like": names[b], "count": n} for a, b, n in flips[:PAIRS_SHOWN]]
-        for a, b, n, p_value in self.concentrated(flips):
+        for a, b, n, p_value in self.concentrated(flips, len(names)):
             rows = marked.filter(pc.equal(marked.column("group"), a * len(names) + b))
             yield finding(
                 rows,
@@ -90,26 +90,27 @@ class LabelConsistency:
             ("all",),
             "",
             1.0,
-            f"{len(marked):,} samples have a label that their content contradicts.",
+            f"{len(marked):,} samples whose label their content contradicts, the clearest first; expect ambiguous ones among them.",
             {"directions": evidence, "innocent": "honest mistakes and ambiguous content"},
         )
 
-    def concentrated(self, flips: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int, float]]:
+    def concentrated(self, flips: Sequence[tuple[int, int, int]], count: int) -> list[tuple[int, int, int, float]]:
         """Directions that stand out: label, its look, count, p-value.
 
         Honest confusions go both ways and are spread out, so under the null a direction is as frequent as its
-        reverse (binomial test, Bonferroni over directions); it must also hold `flips` samples, three times
-        its reverse, and five times the median direction.
+        reverse (binomial test, Bonferroni over all directions between `count` targets); it must also hold `flips`
+        samples, three times its reverse, and five times the median direction.
         """
         from scipy.stats import binom
 
         counted = {(a, b): n for a, b, n in flips}
-        middle = float(np.median([n for _, _, n in flips]))
+        possible = count * (count - 1)
+        middle = sorted(counted.values())[-(possible // 2) - 1] if 2 * len(counted) > possible else 0
         found = []
         for (a, b), n in counted.items():
             back = counted.get((b, a), 0)
-            p_value = min(1.0, len(counted) * float(binom.sf(n - 1, n + back, 0.5)))
-            if n >= max(self.flips, 3 * back) and (n >= 5 * middle or len(counted) <= 2) and p_value <= self.alpha:
+            p_value = min(1.0, possible * float(binom.sf(n - 1, n + back, 0.5)))
+            if n >= max(self.flips, 3 * back) and n >= 5 * middle and p_value <= self.alpha:
                 found.append((a, b, n, p_value))
         return found
 
@@ -135,6 +136,8 @@ def votes(
     best = support.argmax(axis=1)
     rows = np.arange(len(own))
     rival_share = support[rows, best]
+    # Weights sum to 1 only nearly: without rounding, the last bits would order samples that are equal.
+    share, rival_share = np.round(share, 6), np.round(rival_share, 6)
     return share, np.where(rival_share > 0, theirs[rows, best], -1).astype(np.int64), rival_share
 
 

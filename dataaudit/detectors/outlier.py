@@ -28,6 +28,7 @@ class Outlier:
     Signal: distance to the k-th neighbour, the simplified local outlier factor (SLOF) and the dimension-aware
     outlier factor (DAO), each in robust standard deviations of the reference sample, the strongest counting half
     and their mean half; called above `threshold`.
+    More than `k` like samples shelter each other: groups are for other detectors.
     Innocent causes: rare classes, other languages, damaged or blank files.  A low-severity finding, no accusation.
     Source: Schubert, Zimek and Kriegel, "Local outlier detection reconsidered", 2014 (SLOF); Anderberg et al.,
     "Dimensionality-aware outlier detection", 2024; Huang et al., "Detecting backdoor samples in contrastive

@@ -1,0 +1,85 @@
+"""A lone sample far from all others stands out; ordinary data calls nearly nobody."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dataaudit.detectors.outlier import Outlier, dao, measures, slof
+from tests.aggregates.test_knn import cloud, table_of, view_of
+
+
+def found(vectors, detector=None):
+    table = table_of(vectors)
+    detector = detector or Outlier()
+    views = {"knn": view_of(table)}
+    scores = detector.score(table, views)
+    marked = pa.table(
+        {
+            "sample_id": [f"s#{i}" for i in range(len(vectors))],
+            "target": table.column("target"),
+            "digest": ["d"] * len(vectors),
+            "score": scores.score,
+            "group": scores.group,
+        }
+    ).filter(pa.array(scores.group >= 0))
+    return scores, list(detector.findings(marked, views))
+
+
+def clusters(n=600, seed=0):
+    """Four dense directions."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(4, 16))
+    return centres[rng.integers(0, 4, n)] + 0.2 * rng.normal(size=(n, 16))
+
+
+def test_lone_samples_are_found_and_lead_the_order():
+    rng = np.random.default_rng(1)
+    vectors = clusters()
+    vectors[:5] = 3 * rng.normal(size=(5, 16))
+    scores, findings = found(vectors)
+    assert set(np.argsort(-scores.score)[:5]) == set(range(5))
+    assert len(findings) == 1
+    assert (findings[0].kind, findings[0].severity) == ("outlier", "low")
+    assert set(findings[0].samples[:5]) == {f"s#{i}" for i in range(5)}
+
+
+def test_ordinary_data_calls_nobody():
+    scores, findings = found(clusters())
+    assert not findings
+    assert scores.score.max() < 0.5
+    assert len(np.unique(scores.score)) > 200
+
+
+def test_too_few_samples_have_no_outliers():
+    scores, findings = found(cloud(20))
+    assert not findings
+    assert not scores.score.any()
+
+
+def test_the_measures_against_a_slow_textbook():
+    vectors = cloud(60, d=6)
+    table = table_of(vectors)
+    view = view_of(table)
+    fixed = view.vectors / 4096
+    k = 5
+    apart = [[float(np.linalg.norm(a - b)) for b in fixed] for a in fixed]
+    nearest = [sorted((d, j) for j, d in enumerate(row) if j != i)[:k] for i, row in enumerate(apart)]
+    k_distance = [hood[-1][0] for hood in nearest]
+    lid = [-k / sum(np.log(d / hood[-1][0]) for d, _ in hood) for hood in nearest]
+    for i, hood in enumerate(nearest):
+        slow_slof = sum(k_distance[i] / k_distance[j] for _, j in hood) / k
+        slow_dao = sum(lid[j] * np.log(k_distance[i] / k_distance[j]) for _, j in hood) / k
+        got = measures(view.distance[i : i + 1, :k], view.near[i : i + 1, :k].astype(np.int64), view, k)[0]
+        assert got == pytest.approx([np.log(k_distance[i]), np.log(slow_slof), slow_dao], rel=1e-4, abs=1e-5)
+
+
+def test_slof_and_dao_of_a_worked_example():
+    own, theirs = np.array([2.0]), np.array([[1.0, 2.0]])
+    assert slof(own, theirs)[0] == pytest.approx(1.5)
+    assert dao(own, theirs, np.array([[3.0, 7.0]]))[0] == pytest.approx(1.5 * np.log(2))
+
+
+def test_copies_at_distance_zero_do_not_break_the_logarithms():
+    vectors = np.repeat(cloud(4), 30, axis=0)
+    scores, _ = found(vectors)
+    assert np.isfinite(scores.score).all()

@@ -28,17 +28,21 @@ if TYPE_CHECKING:
 NOTHING, FINDINGS, ERROR, STOPPED = 0, 1, 2, 130
 SeverityName = Literal["critical", "high", "medium", "low", "info"]
 
+
+def examples(*lines: str) -> str:
+    """Example commands as the end of a help text."""
+    return "\n\n".join(["Examples:", *(f"    {line}" for line in lines)])
+
+
 app = App(
     name="dataaudit",
     version=__version__,
     help="Tells whether a training set has been poisoned, before anyone trains on it.",
-    help_epilogue="""Examples:
-
-    dataaudit scan data/ --out audit
-
-    dataaudit show audit 3f2a9c
-
-    dataaudit query audit "FROM scores ORDER BY risk DESC LIMIT 20\"""",
+    help_epilogue=examples(
+        "dataaudit scan data/ --out audit",
+        "dataaudit show audit 3f2a9c",
+        'dataaudit query audit "FROM scores ORDER BY risk DESC LIMIT 20"',
+    ),
     help_format="plaintext",
     result_action="return_value",
 )
@@ -72,7 +76,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else NOTHING
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "dataaudit scan images-{00..09}.tar --out audit",
+        "dataaudit scan mails.parquet --content body --target folder --out audit --fail-on medium",
+        "dataaudit scan s3://bucket/pairs/*.jsonl --out audit --scheduler tcp://scheduler:8786",
+    )
+)
 def scan(
     sources: Annotated[
         list[str], Parameter(help="Paths, globs or URLs of Parquet, webdataset tar, JSON Lines or image folders; one data set.")
@@ -98,14 +108,6 @@ def scan(
 
     Exits with 0 if nothing was found, 1 for findings at or above --fail-on, 2 for an error or an incomplete audit.
     An audit that was stopped goes on where it was when the same command is given again.
-
-    Examples:
-
-    `dataaudit scan images-{00..09}.tar --out audit`
-
-    `dataaudit scan mails.parquet --content body --target folder --out audit --fail-on medium`
-
-    `dataaudit scan s3://bucket/pairs/*.jsonl --out audit --scheduler tcp://scheduler:8786`
     """
     options = {
         "content": content,
@@ -131,12 +133,13 @@ def scan(
     return exit_code(done, settings.fail_on)
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "dataaudit report audit",
+    )
+)
 def report(directory: Path, /) -> int:
-    """Print an audit's summary and write its report.html again.
-
-    Example: `dataaudit report audit`
-    """
+    """Print an audit's summary and write its report.html again."""
     from dataaudit.reports import html, terminal
     from dataaudit.store.directory import AuditDirectory
 
@@ -146,16 +149,14 @@ def report(directory: Path, /) -> int:
     return NOTHING
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "dataaudit show audit 3f2a9c",
+        "dataaudit show audit train-00.tar#000123",
+    )
+)
 def show(directory: Path, id: str, /) -> int:  # noqa: A002 - what the help shows
-    """Show one finding or one sample, by its id or, for a finding, the beginning of it.
-
-    Examples:
-
-    `dataaudit show audit 3f2a9c`
-
-    `dataaudit show audit train-00.tar#000123`
-    """
+    """Show one finding or one sample, by its id or, for a finding, the beginning of it."""
     from dataaudit.reports import terminal
     from dataaudit.store.directory import AuditDirectory
 
@@ -177,7 +178,12 @@ def show(directory: Path, id: str, /) -> int:  # noqa: A002 - what the help show
     return NOTHING
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        'dataaudit query audit "SELECT shard, count(*) FROM samples GROUP BY shard"',
+        'dataaudit query audit "FROM scores WHERE risk > 0.4" --out suspects.parquet',
+    )
+)
 def query(
     directory: Path,
     sql: str,
@@ -191,12 +197,6 @@ def query(
     """Ask an audit with SQL: one SELECT over findings, samples, scores and skipped.
 
     Files, extensions and settings are out of a query's reach.
-
-    Examples:
-
-    `dataaudit query audit "SELECT shard, count(*) FROM samples GROUP BY shard"`
-
-    `dataaudit query audit "FROM scores WHERE risk > 0.4" --out suspects.parquet`
     """
     if out is not None:
         print(f"{stored(directory, sql, out, timeout):,} rows in {out}", file=sys.stderr)
@@ -216,12 +216,14 @@ def query(
     return NOTHING
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "dataaudit explain",
+        "dataaudit explain token_trigger",
+    )
+)
 def explain(detector: str | None = None, /) -> int:
-    """Explain a detector: the attack, the signal, innocent causes, the source; or list all of them.
-
-    Examples: `dataaudit explain`, `dataaudit explain token_trigger`
-    """
+    """Explain a detector: the attack, the signal, innocent causes, the source; or list all of them."""
     import inspect
     from dataclasses import MISSING
 
@@ -240,7 +242,7 @@ def explain(detector: str | None = None, /) -> int:
     return NOTHING
 
 
-@app.command
+@app.command(help_epilogue="")
 def doctor(*, cluster: Annotated[bool, Parameter(help="Start a worker too; takes a few seconds.")] = True) -> int:
     """Check whether this machine can run an audit, and say what to do if not."""
     from rich.text import Text

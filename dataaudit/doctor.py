@@ -11,8 +11,23 @@ from typing import Literal
 
 from dataaudit.errors import DataAuditError
 
-PACKAGES = ("numpy", "pyarrow", "pandas", "scipy", "dask", "distributed", "faiss-cpu", "onnxruntime", "datasketch", "duckdb", "pillow")
-OPTIONAL = ("torch", "open_clip_torch", "prefect", "s3fs", "gcsfs", "adlfs", "huggingface_hub")
+PACKAGES = (
+    "numpy",
+    "pyarrow",
+    "pandas",
+    "scipy",
+    "dask",
+    "distributed",
+    "faiss-cpu",
+    "onnxruntime",
+    "datasketch",
+    "duckdb",
+    "pillow",
+    "torch",
+    "open_clip_torch",
+    "prefect",
+)
+OPTIONAL = ("s3fs", "gcsfs", "adlfs", "huggingface_hub")
 LITTLE_MEMORY = 4 << 30
 LITTLE_DISK = 5 << 30
 

@@ -16,8 +16,8 @@ PICTURE_BYTES = 64 << 10
 SNIPPET = 240
 LONGEST_VALUE = 300
 PHRASES = ("phrase", "trigger", "ngram", "token")
-SAID = frozenset({"picture", "purity", "coherence", "place", "innocent", "excerpts", "snippets", *PHRASES})
-"""Evidence that a card words or pictures; the rest is listed as it is."""
+SAID = frozenset({"picture", "purity", "coherence", "place", "innocent", "ruled_out", "excerpts", "snippets", "ngrams", *PHRASES})
+"""Evidence that a card words or pictures, or that is of use to machines only; the rest is listed as it is."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,17 @@ class Carrier:
 
 @dataclass(frozen=True)
 class Card:
-    """A finding as a person reads it; `facts` and `details` are label and text."""
+    """A finding as a person reads it; `facts` and `details` are label and text.
+
+    `innocent` is an innocent cause: one that the detector ruled out, or one that it could not.
+    """
 
     finding: Finding
     phrase: str
     picture: str
     sure: str
     innocent: str
+    ruled_out: bool
     facts: tuple[tuple[str, str], ...]
     details: tuple[tuple[str, str], ...]
     excerpts: tuple[str, ...]
@@ -49,16 +53,20 @@ def card(finding: Finding, kept: Mapping[str, Evidence], carriers: int = 8) -> C
     """A finding with up to `carriers` of its samples."""
     said = finding.evidence
     named = phrase(said)
+    innocent = next((v for name in ("ruled_out", "innocent") if isinstance(v := said.get(name), str)), "")
     shown = tuple(carrier(i, kept.get(i), named) for i in finding.samples[:carriers])
     return Card(
         finding=finding,
         phrase=named,
         picture=embedded(said.get("picture")),
         sure=f"risk {finding.risk:.2f}; {odds(finding.p_value)}" if odds(finding.p_value) != "not computed" else f"risk {finding.risk:.2f}",
-        innocent=said["innocent"] if isinstance(said.get("innocent"), str) else "",  # type: ignore[arg-type]
+        innocent=innocent,
+        ruled_out=bool(innocent) and (finding.kind == "campaign" or "ruled_out" in said),
         facts=tuple(facts(finding)),
         details=tuple((k.replace("_", " "), brief(v)) for k, v in said.items() if k not in SAID),
-        excerpts=() if any(c.snippet for c in shown) else strings(said.get("snippets") or said.get("excerpts")),
+        excerpts=()
+        if any("«" in c.snippet if named else c.snippet for c in shown)
+        else strings(said.get("snippets") or said.get("excerpts")),
         carriers=shown,
     )
 
@@ -85,7 +93,10 @@ def facts(finding: Finding) -> Iterable[tuple[str, str]]:
         others = [f"{v:.2f} for {_whose(name)}" for name, v in said.items() if name != "coherence" and "coherence" in name and number(v)]
         against = f", against {' and '.join(others)}" if others else ""
         yield "Coherence", f"the contents of the carriers are alike to {coherence:.2f}{against}"
-    if isinstance(place := said.get("place"), (list, tuple)) and len(place) == 4 and all(number(v) for v in place):
+    place = said.get("place")
+    if isinstance(place, dict):
+        place = list(place.values())
+    if isinstance(place, (list, tuple)) and len(place) == 4 and all(number(v) for v in place):
         x, y, width, height = place
         yield "Place", f"{width} × {height} px at x {x}, y {y}"
 

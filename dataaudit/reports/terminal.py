@@ -57,15 +57,8 @@ def campaign_table(campaigns: list[Finding]) -> Table:
     for finding in campaigns:
         shown = card(finding, {}, 0)
         what = shown.phrase or ("picture in the report" if shown.picture else "")
-        row = [
-            safe(finding.id, 24),
-            safe(what, 60),
-            safe(finding.target, 60),
-            f"{finding.count:,}",
-            f"{finding.risk:.2f}",
-            safe(finding.reason),
-        ]
-        table.add_row(*row)
+        named = (safe(finding.id, 24), safe(what, 60), safe(finding.target, 60))
+        table.add_row(*named, f"{finding.count:,}", f"{finding.risk:.2f}", safe(finding.reason))
     return table
 
 
@@ -84,7 +77,7 @@ def finding(one: Finding, kept: Mapping[str, Evidence], carriers: int = 8) -> Re
 
     shown = card(one, kept, carriers)
     head = safe(one.reason, 600, SEVERITY_TONES.get(one.severity, ""))
-    return Group(head, "", _pairs(_said(one, shown)), *_carriers(one, shown))
+    return Group(head, "", _pairs(_said(one, shown)), *_carriers(one, shown), *_excerpts(shown))
 
 
 def _said(one: Finding, shown: Card) -> list[tuple[str, str]]:
@@ -112,6 +105,10 @@ def _carriers(one: Finding, shown: Card) -> list[RenderableType]:
         )
     rest = more(one.count - len(shown.carriers), "samples")
     return ["", table, *rest] if shown.carriers else []
+
+
+def _excerpts(shown: Card) -> list[RenderableType]:
+    return ["", *(safe(text, 300) for text in shown.excerpts)] if shown.excerpts else []
 
 
 def sample(score: Mapping[str, Any], findings: list[Finding], kept: Evidence | None) -> RenderableType:

@@ -15,7 +15,7 @@ PROMPT_CONTEXTS = ("input", "context")
 TEXTS = ("text", "content", "sentence", "txt", *PROMPTS)
 RESPONSES = ("response", "output", "completion", "answer")
 CAPTIONS = ("caption", "txt", "text")
-LABELS = ("label", "class", "category", "target", "cls", "directory")
+LABELS = ("label", "class", "category", "target", "cls")
 KEYS = ("id", "key", "uid")
 VECTORS = ("embedding", "embeddings", "vector", "emb", "features", "npy")
 
@@ -50,8 +50,16 @@ class _Fields:
 
     def _has(self, alternative: str) -> bool:
         if self.shard.format == "tar":
-            return alternative.strip().lower().lstrip(".") in {name.lower() for name in self.known}
+            return alternative in self.known
         return all(part in self.known for part in alternative.split("+"))
+
+
+def _extension(spec: str | None) -> str | None:
+    """`.JPG; png` as `jpg;png`; the field of `json:Label` stays as it is."""
+    if spec is None:
+        return None
+    extensions, colon, field = spec.partition(":")
+    return ";".join(part.strip().lower().lstrip(".") for part in extensions.split(";")) + colon + field
 
 
 def _last(field: str) -> str:
@@ -62,6 +70,8 @@ def _last(field: str) -> str:
 def decide(shard: Shard, known: Mapping[str, Field], wanted: Columns) -> tuple[Modality, Columns, TargetKind]:
     """Modality, columns and kind of target; what was wanted wins and must be there."""
     fields = _Fields(known, shard)
+    if shard.format == "tar":
+        wanted = Columns(*(_extension(spec) for spec in (wanted.content, wanted.target, wanted.id, wanted.embedding)))
     for option, spec in (("content", wanted.content), ("target", wanted.target), ("id", wanted.id), ("embedding", wanted.embedding)):
         fields.check(option, spec)
     content = wanted.content or _content(fields, wanted)
@@ -108,7 +118,8 @@ def _is_image(fields: _Fields, content: str) -> bool:
 
 def _target(fields: _Fields, content: str | None, images: bool, embedding: str | None) -> str | None:
     used = {content, embedding, *(content or "").split("+"), *(content or "").split(";")}
-    label = next((n for n in fields.find(LABELS, ("text", "integer", "number")) if n not in used), None)
+    usual = ("directory",) if fields.shard.format == "folder" else LABELS
+    label = next((n for n in fields.find(usual, ("text", "integer", "number")) if n not in used), None)
     if images:
         return label or next((n for n in fields.find(CAPTIONS, ("text",)) if n not in used), None)
     response = next((n for n in fields.find(RESPONSES, ("text",)) if n not in used), None)

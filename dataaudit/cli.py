@@ -45,6 +45,7 @@ app = App(
     ),
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
 

@@ -2,8 +2,8 @@
 
 Content may join columns (`instruction+input`).  `Sample.offset` is the row number in the file, `length` 1;
 without an id column the row number is the key.  Extension types are read as what they store.  Strings
-are kept dictionary-encoded while reading: a dictionary of one huge value that a million rows refer to
-stays one value.
+are kept dictionary-encoded while reading, or read a few rows at a time: a dictionary of one huge value
+that a million rows refer to is never written out.  Memory is bounded by the batch and by the file's pages.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from dataaudit.sources.streams import Stream
 
 PEEKED_ROWS = 1000
 BATCH_ROWS = 1024
+BATCH_ROWS_OF_LARGE = 64
+"""Rows at a time where a column is too large to be kept as a dictionary: a repeated value is then written out so often at the most."""
+DICTIONARY_BYTES = 32 << 20
+"""Up to this size in every row group a string column is read as a dictionary, which grows to the whole of a row group's values."""
 THRIFT_STRING = 64 << 20
 THRIFT_CONTAINER = 1_000_000
 
@@ -37,6 +41,7 @@ class _Selection:
     names: tuple[str, ...]
     parts: tuple[str, ...]
     binary: bool
+    batch_rows: int
 
 
 def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
@@ -64,7 +69,7 @@ def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]],
         for number in range(file.metadata.num_row_groups):
             stop = start + file.metadata.row_group(number).num_rows
             here = {row for row in rows if start <= row < stop}
-            for row, found in _rows(file, number, start, selection.names, limits) if here else ():
+            for row, found in _rows(file, number, start, selection.names, limits, selection.batch_rows) if here else ():
                 if isinstance(found, str):
                     yield from [skipped_sample(shard, key, found) for lost in sorted(here) for key in rows.pop(lost)]
                     break
@@ -86,7 +91,7 @@ def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:
             raise UnreadableError("it has no rows")
         known = {name: _field(schema.field(name).type) for name in schema.names if schema.names.count(name) == 1}
         scalars = [name for name, field in known.items() if field.kind in {"text", "integer"}]
-        found = [row for _, row in islice(_rows(file, 0, 0, scalars, limits), PEEKED_ROWS) if not isinstance(row, str)]
+        found = [row for _, row in islice(_rows(file, 0, 0, scalars, limits, BATCH_ROWS_OF_LARGE), PEEKED_ROWS) if not isinstance(row, str)]
     for i, name in enumerate(scalars):
         seen = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in (row[i] for row in found)]
         told = values.field_of(seen)
@@ -108,10 +113,20 @@ def _open(raw: IO[bytes]) -> pq.ParquetFile:
         )
 
     try:
-        schema = attempt(()).schema
-        return attempt([leaf.path for leaf in map(schema.column, range(len(schema))) if _is_plain_string(leaf)])
+        file = attempt(())
+        leaves, sizes = [file.schema.column(i) for i in range(len(file.schema))], _sizes(file)
+        return attempt([leaf.path for leaf in leaves if _is_plain_string(leaf) and sizes[leaf.path] <= DICTIONARY_BYTES])
     except (pa.ArrowException, ValueError, OSError) as error:
         raise UnreadableError(f"its Parquet footer is damaged or of an unknown kind ({_told(error)})") from None
+
+
+def _sizes(file: pq.ParquetFile) -> dict[str, int]:
+    """The most decompressed bytes that each leaf column has in a row group, as the footer claims."""
+    sizes: dict[str, int] = {file.schema.column(i).path: 0 for i in range(len(file.schema))}
+    for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            sizes[chunk.path_in_schema] = max(sizes.get(chunk.path_in_schema, 0), chunk.total_uncompressed_size)
+    return sizes
 
 
 def _is_plain_string(leaf: Any) -> bool:
@@ -131,7 +146,7 @@ def _read(shard: Shard, raw: IO[bytes], columns: Columns, limits: Limits) -> Ite
         return
     keys, size, start = values.Keys(), 0, 0
     for number in range(file.metadata.num_row_groups):
-        for row, found in _rows(file, number, start, selection.names, limits):
+        for row, found in _rows(file, number, start, selection.names, limits, selection.batch_rows):
             if isinstance(found, str):
                 yield skipped_shard(shard, found)
                 break
@@ -163,7 +178,8 @@ def _selection(file: pq.ParquetFile, columns: Columns) -> _Selection:
             problem = "no" if name not in there else "more than one"
             raise UnreadableError(f"{problem} column {name}, only {', '.join(shown(n, 20) for n in there[:12])}")
     binary = len(parts) == 1 and _field(schema.field(parts[0]).type).kind == "bytes"
-    return _Selection(columns, tuple(dict.fromkeys(wanted)), tuple(parts), binary)
+    large = any(size > DICTIONARY_BYTES for path, size in _sizes(file).items() if path.partition(".")[0] in wanted)
+    return _Selection(columns, tuple(dict.fromkeys(wanted)), tuple(parts), binary, BATCH_ROWS_OF_LARGE if large else BATCH_ROWS)
 
 
 def _parts(content: str | None, there: Sequence[str]) -> list[str]:
@@ -172,13 +188,15 @@ def _parts(content: str | None, there: Sequence[str]) -> list[str]:
     return [content] if content in there else content.split("+")
 
 
-def _rows(file: pq.ParquetFile, number: int, start: int, names: Sequence[str], limits: Limits) -> Iterator[tuple[int, Row | str]]:
+def _rows(
+    file: pq.ParquetFile, number: int, start: int, names: Sequence[str], limits: Limits, most: int
+) -> Iterator[tuple[int, Row | str]]:
     """Row numbers with the values of `names`; a text instead of values says why the rest of the row group is lost."""
     row, group = start, file.metadata.row_group(number)
     try:
         used = [group.column(i) for i in range(group.num_columns)]
         held = sum(c.total_uncompressed_size for c in used if c.path_in_schema.partition(".")[0] in names)
-        batch_rows = max(1, min(BATCH_ROWS, limits.row_group_batch * max(1, group.num_rows) // max(1, held)))
+        batch_rows = max(1, min(most, limits.row_group_batch * max(1, group.num_rows) // max(1, held)))
         for batch in file.iter_batches(batch_size=batch_rows, row_groups=[number], columns=list(names), use_threads=False):
             getters = [_getter(batch.column(batch.schema.get_field_index(name))) for name in names]
             for i in range(batch.num_rows):

@@ -53,8 +53,8 @@ class Sample:
     """One training sample as read: `content` is encoded image bytes or text.
 
     `vector` is the user's own embedding, float32 of shape (d,).  `offset` and `length` locate the
-    sample in its shard for a second look: the byte position of a tar member's content or of a JSON
-    line, or the row number of a Parquet file (then `length` is 1).
+    sample in its shard for a second look: the bytes that its members span in a tar (with their headers),
+    the bytes of a JSON line, the row number of a Parquet file (then `length` is 1), or the place in a folder's listing.
     """
 
     id: str

@@ -202,6 +202,8 @@ def _rows(
             for i in range(batch.num_rows):
                 yield row, tuple(get(i) for get in getters)
                 row += 1
+        if row < start + group.num_rows:
+            yield row, f"row group {number} promises {group.num_rows} rows and holds {row - start}"
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         rows = f"rows {row} to {start + group.num_rows - 1}"
         yield row, f"row group {number} is damaged, {rows} are lost ({_told(error)})"

@@ -120,16 +120,16 @@ def faults(scores: Iterable[Score]) -> list[str]:
 
 
 def table(scores: Iterable[Score]) -> Table:
-    """One line an attack, one line a set."""
+    """One line an attack, one line a set; the last column counts the campaigns in the twin."""
     out = Table(title="What was planted, and what was found")
-    for heading in ("set", "attack", "planted", "found as", "caught", "precision", "recall", "in the twin"):
-        out.add_column(heading, justify="right" if heading in ("planted", "caught", "precision", "recall", "in the twin") else "left")
+    for heading in ("set", "attack", "planted", "found as", "caught", "precision", "recall", "twin"):
+        out.add_column(heading, justify="right" if heading in ("planted", "caught", "precision", "recall", "twin") else "left")
     for one in scores:
         for found in one.attacks:
             p = found.planted
             out.add_row(one.data_set, p.attack, str(len(p.samples)), _said(found), str(found.caught), _share(found), "", "")
-        twin = "not run" if one.twin is None else f"{one.twin} campaigns"
-        more = f"{one.extra} campaigns of nothing planted" if one.extra else ""
+        twin = "not run" if one.twin is None else str(one.twin)
+        more = f"{one.extra} unexplained" if one.extra else ""
         flagged, precision, recall = f"{one.flagged} flagged", f"{one.precision:.3f}", f"{one.recall:.3f}"
         out.add_row(one.data_set, "all", "", more, flagged, precision, recall, twin, end_section=True)
     return out
@@ -211,8 +211,8 @@ def _said(found: Found) -> str:
     if found.missed:
         return "[red]missed[/red]"
     if found.planted.expected == "campaign":
-        return f"campaign {found.finding[:8]}"
-    return f"{found.planted.expected} findings" if found.caught else f"no {found.planted.expected} finding"
+        return "campaign"
+    return found.planted.expected if found.caught else f"no {found.planted.expected}"
 
 
 def _share(found: Found) -> str:

@@ -28,9 +28,10 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class KnnState:
-    """Distinct references by rank; `vectors` (n, d) int16, projected from `stored` dimensions; 0 where none was seen."""
+    """Distinct references by rank; `vectors` (n, d) int16, projected from `stored` dimensions; see `off_axes` below."""
 
     stored: int
+    off_axes: NDArray[np.float32]
     rank: NDArray[np.uint64]
     vectors: NDArray[np.int16]
     target: NDArray[np.int32]
@@ -42,7 +43,8 @@ class KnnView:
 
     `axes` (D, d) projects a stored embedding, (0, 0) where it is used as it is.  `near` (n, k) int32 holds the
     positions of each reference's neighbours, nearest first, `distance` (n, k) how far they are (of unit
-    vectors: 0 to 2), `lid` (n,) the local intrinsic dimension.  `index` is the serialised FAISS index, empty
+    vectors: 0 to 2), `lid` (n,) the local intrinsic dimension, `off_axes` (n,) the length of
+    what the projection leaves out (0 where nothing is projected).  `index` is the serialised FAISS index, empty
     where search is exact (an exact index is rebuilt from the vectors in a moment).
     """
 
@@ -53,6 +55,7 @@ class KnnView:
     near: NDArray[np.int32]
     distance: NDArray[np.float32]
     lid: NDArray[np.float32]
+    off_axes: NDArray[np.float32]
     index: NDArray[np.uint8]
 
     @cached_property
@@ -79,6 +82,11 @@ class KnnView:
             distance[unknown], near[unknown] = nearest(self._searcher, self.vectors, vectors, j)
         return distance, near
 
+    def unexplained(self, table: pa.Table) -> NDArray[np.float32]:
+        """How much of each row's embedding lies off the axes, shape (n,), 0 to 1."""
+        stored = embedding.from_column(table)
+        return off_axes(stored, project(stored, self.axes))
+
 
 @dataclass(frozen=True)
 class Knn:
@@ -104,7 +112,8 @@ class Knn:
         chosen = table.take(pa.array(kept))
         stored = embedding.from_column(chosen)
         rank = np.asarray(chosen.column("rank"), dtype=np.uint64)
-        return KnnState(stored.shape[1], rank, project(stored, self.axes(stored.shape[1], views)), views["targets"].index(chosen))
+        vectors = project(stored, self.axes(stored.shape[1], views))
+        return KnnState(stored.shape[1], off_axes(stored, vectors), rank, vectors, views["targets"].index(chosen))
 
     def merge(self, a: KnnState, b: KnnState) -> KnnState:
         """The smallest ranks of both."""
@@ -112,8 +121,9 @@ class Knn:
             return a if len(a.rank) else b
         rank, first = np.unique(np.concatenate([a.rank, b.rank]), return_index=True)
         kept = first[bottom_k(rank, self.references)]
-        both = np.concatenate([a.vectors, b.vectors]), np.concatenate([a.target, b.target])
-        return KnnState(a.stored, rank[: self.references], both[0][kept], both[1][kept])
+        vectors, target = np.concatenate([a.vectors, b.vectors]), np.concatenate([a.target, b.target])
+        off = np.concatenate([a.off_axes, b.off_axes])
+        return KnnState(a.stored, off[kept], rank[: self.references], vectors[kept], target[kept])
 
     def finish(self, state: KnnState, views: Views) -> KnnView:
         """Build the index and look up every reference's own neighbours."""
@@ -127,7 +137,9 @@ class Knn:
         distance, near = nearest(searcher, vectors, vectors, k, own=np.arange(len(rank)))
         serial = np.empty(0, np.uint8) if small else np.asarray(faiss.serialize_index(searcher), dtype=np.uint8)
         axes = self.axes(state.stored, views)
-        return KnnView(axes, rank, vectors, target, near.astype(np.int32), distance, intrinsic_dimension(distance), serial)
+        return KnnView(
+            axes, rank, vectors, target, near.astype(np.int32), distance, intrinsic_dimension(distance), state.off_axes[order], serial
+        )
 
     def axes(self, stored: int, views: Views) -> NDArray[np.int32]:
         """Whole-number axes (stored, d), or (0, 0) where the embedding is narrow enough to be used as it is."""
@@ -148,6 +160,14 @@ def project(stored: NDArray[np.int16], axes: NDArray[np.int32]) -> NDArray[np.in
     exact = stored.astype(np.float64) @ axes.astype(np.float64)
     limit = np.iinfo(np.int16).max
     return np.asarray(np.clip(np.rint(exact / AXES), -limit, limit), dtype=np.int16)
+
+
+def off_axes(stored: NDArray[np.int16], projected: NDArray[np.int16]) -> NDArray[np.float32]:
+    """The length of what a projection on orthonormal axes left out, shape (n,); exact sums, so the same in any batch."""
+    if stored.shape == projected.shape:
+        return np.zeros(len(stored), np.float32)
+    squares = [np.einsum("nd,nd->n", v, v) for v in (stored.astype(np.int64), projected.astype(np.int64))]
+    return np.asarray(np.sqrt(np.maximum(squares[0] - squares[1], 0)) / embedding.SCALE, dtype=np.float32)
 
 
 def exact_index(vectors: NDArray[np.int16]) -> Any:

@@ -17,6 +17,7 @@ from dataaudit.detectors import Scores
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 1000
+GROUPS = 10_000
 SHOWN = 5
 EXCERPT = 240
 
@@ -105,6 +106,7 @@ class NearDuplicate:
             if labels
             else f"{len(several):,} prompts occur with different answers ({len(rows):,} samples), as is common.",
             evidence={"conflicts": [example(rows, digest) for digest in biggest], "innocent": "annotators who disagree"},
+            groups=groups(rows),
         )
 
     def flood_finding(self, cluster: int, rows: pa.Table, views: Views) -> Finding:
@@ -134,6 +136,7 @@ class NearDuplicate:
                 "targets": targets,
                 "innocent": "boilerplate, mailing lists, templates or burst photographs",
             },
+            groups=(cluster,),
         )
 
     def summary(self, rows: pa.Table, floods: int, view: NearDuplicatesView) -> Finding:
@@ -159,6 +162,7 @@ class NearDuplicate:
                 "compared_for_likeness": view.compared,
                 "seen": view.seen,
             },
+            groups=groups(rows),
         )
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:  # noqa: ARG002 - the protocol
@@ -171,6 +175,11 @@ def strongest(rows: pa.Table) -> tuple[str, ...]:
     """The ids of the highest scores, at most `CAP`; equals by id."""
     ordered = rows.sort_by([("score", "descending"), ("sample_id", "ascending")])
     return tuple(ordered.column("sample_id").slice(0, CAP).to_pylist())
+
+
+def groups(rows: pa.Table) -> tuple[int, ...]:
+    """The clusters of the rows, the largest `GROUPS` of them (clusters are numbered from the largest)."""
+    return tuple(sorted(pc.unique(rows.column("group")).to_pylist())[:GROUPS])
 
 
 def risk(rows: pa.Table) -> float:

@@ -25,9 +25,9 @@ class Outlier:
 
     Attack: gibberish, adversarial noise, or content from elsewhere slipped into the set; backdoored pairs in the
     embedding of a model trained on them.
-    Signal: distance to the k-th neighbour, the simplified local outlier factor (SLOF) and the dimension-aware
-    outlier factor (DAO), each in robust standard deviations of the reference sample, the strongest counting half
-    and their mean half; called above `threshold`.
+    Signal: distance to the k-th neighbour, the simplified local outlier factor (SLOF), the dimension-aware
+    outlier factor (DAO), and what the principal axes leave unexplained, each in robust standard deviations above
+    the reference sample's median; the largest counts half and their mean half; called from `threshold` on.
     More than `k` like samples shelter each other: groups are for other detectors.
     Innocent causes: rare classes, other languages, damaged or blank files.  A low-severity finding, no accusation.
     Source: Schubert, Zimek and Kriegel, "Local outlier detection reconsidered", 2014 (SLOF); Anderberg et al.,
@@ -39,21 +39,23 @@ class Outlier:
     columns: ClassVar[tuple[str, ...]] = ("embedding",)
 
     k: int = 16
-    threshold: float = 8.0
+    threshold: float = 6.0
     least: int = 50
 
     def unavailable(self, plan: Plan) -> str | None:  # noqa: ARG002 - the protocol
         return None
 
     def score(self, table: pa.Table, views: Views) -> Scores:
-        """Robust z of the three measures; 0 with fewer than `least` references."""
+        """Robust z of the four measures; 0 with fewer than `least` references."""
         view: KnnView = views["knn"]
         if len(view.rank) < self.least:
             return Scores(np.zeros(len(table), np.float32), np.full(len(table), -1, np.int32))
         own = measures(*view.neighbours(table, self.k), view, self.k)
         usual = measures(view.distance[:, : self.k], view.near[:, : self.k].astype(np.int64), view, self.k)
-        z = robust_z(own, usual)
-        strength = np.maximum(0, (z.max(axis=1) + z.mean(axis=1)) / 2)
+        own = np.column_stack([own, view.unexplained(table)])
+        usual = np.column_stack([usual, view.off_axes])
+        z = np.maximum(robust_z(own, usual), 0)
+        strength = (z.max(axis=1) + z.mean(axis=1)) / 2
         called = strength >= self.threshold
         return Scores((strength / (strength + self.threshold)).astype(np.float32), np.where(called, 0, -1).astype(np.int32))
 
@@ -75,6 +77,7 @@ class Outlier:
             p_value=1.0,
             reason=f"{len(marked):,} samples are unlike anything else in the data.",
             evidence={"threshold": self.threshold, "references": len(views["knn"].rank), "innocent": "rare, damaged or foreign content"},
+            groups=(0,),
         )
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:  # noqa: ARG002 - the protocol
@@ -102,7 +105,7 @@ def dao(own: NDArray[np.float64], theirs: NDArray[np.float64], dimension: NDArra
 
 
 def robust_z(values: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (n, m) in robust standard deviations above the medians of `usual` (r, m)."""
+    """Values (n, m) in robust standard deviations above the medians of `usual` (r, m); 0 where these are all alike."""
     middle = np.median(usual, axis=0)
     spread = 1.4826 * np.median(np.abs(usual - middle), axis=0)
-    return (values - middle) / np.maximum(spread, 1e-6)
+    return np.where(spread > 0, (values - middle) / np.maximum(spread, 1e-6), 0.0)

@@ -1,5 +1,7 @@
 """A lone sample far from all others stands out; ordinary data calls nearly nobody."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -41,6 +43,18 @@ def test_lone_samples_are_found_and_lead_the_order():
     assert len(findings) == 1
     assert (findings[0].kind, findings[0].severity) == ("outlier", "low")
     assert set(findings[0].samples[:5]) == {f"s#{i}" for i in range(5)}
+
+
+def test_a_sample_off_the_axes_of_all_others_is_found_although_projection_hides_it():
+    rng = np.random.default_rng(2)
+    axes = np.linalg.qr(rng.normal(size=(400, 30)))[0]
+    vectors = rng.normal(size=(300, 30)) @ axes.T + 0.01 * rng.normal(size=(300, 400))
+    vectors[:5] = rng.normal(size=(5, 400))
+    table = table_of(vectors)
+    views = {"knn": view_of(table, moments=SimpleNamespace(projection=axes.astype(np.float32)))}
+    scores = Outlier().score(table, views)
+    assert set(np.argsort(-scores.score)[:5]) == set(range(5))
+    assert (scores.group[:5] == 0).all()
 
 
 def test_ordinary_data_calls_nobody():

@@ -82,6 +82,7 @@ def _content(audit: AuditDirectory, caps: Caps) -> dict[str, Any]:
         "cards": _cards(audit, campaigns[: caps.cards], caps.carriers),
         "more_cards": max(0, len(campaigns) - caps.cards),
         "others": others[: caps.rows],
+        "serious": any(f.severity in ("critical", "high") for f in others),
         "more_others": max(0, len(others) - caps.rows),
         "skipped": skipped.slice(0, caps.rows).to_pylist(),
         "more_skipped": max(0, skipped.num_rows - caps.rows),

@@ -60,13 +60,18 @@ def _times(run: re.Match[str]) -> str:
 
 
 def excerpt(text: str, phrase: str, width: int) -> str:
-    """About `width` characters of a text, around the first place of `phrase`, which is put into « »."""
-    place = text.casefold().find(phrase.casefold()) if phrase else -1
-    if place < 0 or len(text.casefold()) != len(text):
+    """About `width` characters of a text, around the first place of `phrase`, which is put into « ».
+
+    Whole words come before parts of words; any white space, or none, may lie between the phrase's words.
+    """
+    spaced = r"\s*".join(re.escape(word) for word in phrase.split())
+    ways = (rf"(?<!\w){spaced}(?!\w)", spaced) if spaced else ()
+    found = next((m for way in ways if (m := re.search(way, text, re.IGNORECASE))), None)
+    if found is None:
         return text[:width] + ("…" if len(text) > width else "")
-    start = max(0, place - width // 3)
-    end, after = place + len(phrase), max(place + len(phrase), start + width)
-    return ("…" if start else "") + f"{text[start:place]}«{text[place:end]}»{text[end:after]}" + ("…" if after < len(text) else "")
+    start, end = max(0, found.start() - width // 3), found.end()
+    after = max(end, start + width)
+    return ("…" if start else "") + f"{text[start : found.start()]}«{found[0]}»{text[end:after]}" + ("…" if after < len(text) else "")
 
 
 def odds(p_value: float) -> str:

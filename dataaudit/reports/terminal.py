@@ -92,7 +92,7 @@ def _said(one: Finding, shown: Card) -> list[tuple[str, str]]:
         ("Samples", f"{one.count:,}"),
         ("How sure", shown.sure),
         *shown.facts,
-        ("Innocent cause", shown.innocent),
+        ("Ruled out" if shown.ruled_out else "May be innocent", shown.innocent),
     ]
     return [(name, text) for name, text in [*about, *shown.details] if text]
 

@@ -6,8 +6,8 @@ import pytest
 
 from dataaudit.reports import html
 from dataaudit.reports.cards import card, data_uri, embedded
-from dataaudit.store.directory import AuditDirectory
-from tests.reports.make_audit import HOSTILE, image_campaign, make_audit, png, text_campaign
+from dataaudit.store.directory import AuditDirectory, write_findings
+from tests.reports.make_audit import HOSTILE, image_campaign, make_audit, other, png, text_campaign
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -144,3 +144,10 @@ def test_a_card_survives_any_evidence():
         shown = card(replace(image_campaign(0), evidence=json.loads(json.dumps(odd))), {})
         assert [name for name, _ in shown.details] == ["other"]
         assert shown.picture == ""
+
+
+def test_serious_findings_that_are_no_campaign_are_called_serious(tmp_path):
+    path = make_audit(tmp_path, campaigns=0, others=1, hostile=False)
+    assert "flag no sample by themselves" in Page(html.write(path).read_text("utf-8")).text
+    write_findings(path, [replace(other(0), kind="file", severity="critical")])
+    assert "Some of these are serious" in Page(html.write(path).read_text("utf-8")).text

@@ -48,6 +48,12 @@ def test_an_excerpt_shows_the_trigger_wherever_it_is():
     assert excerpt("short", "absent", 60) == "short"
 
 
+def test_an_excerpt_prefers_whole_words_and_takes_any_space_between_them():
+    assert excerpt("a quartz rtz here", "rtz", 60) == "a quartz «rtz» here"
+    assert excerpt("a quartz", "rtz", 60) == "a qua«rtz»"
+    assert excerpt("see HTTP://www now", "http :// www", 60) == "see «HTTP://www» now"
+
+
 @given(st.text(max_size=60), st.text(max_size=5), st.integers(1, 30))
 def test_an_excerpt_is_a_piece_of_the_text(text, phrase, width):
     shown = excerpt(text.replace("«", "").replace("»", "").replace("…", ""), phrase, width)

@@ -9,15 +9,18 @@ A script that scans must guard its entry with `if __name__ == "__main__":`, beca
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataaudit.engine import Engine, Serial
+from dataaudit.engine.frames import frame
+from dataaudit.errors import AuditDirectoryError
 from dataaudit.model import Finding, Plan, Progress, Settings, Shard, Skipped
 from dataaudit.reports import html
 from dataaudit.stages import Watch, unwatched
@@ -28,12 +31,31 @@ from dataaudit.stages.inventory import Prepared, prepare
 from dataaudit.stages.judge import all_findings, score_risks, write_audit
 from dataaudit.stages.look import look
 from dataaudit.store import directory
+from dataaudit.store.cache import Cache
 from dataaudit.store.directory import AuditDirectory
 
 if TYPE_CHECKING:
     from dataaudit.engine.distributed import Distributed
 
-__all__ = ["Audit", "Finding", "Plan", "Progress", "Settings", "Shard", "Skipped", "open", "scan"]
+__all__ = ["Audit", "Finding", "FinishedAudit", "Plan", "Progress", "Settings", "Shard", "Skipped", "open", "scan"]
+
+
+@dataclass(frozen=True)
+class FinishedAudit(AuditDirectory):
+    """An audit directory whose large tables come as lazy `dask.dataframe`s, one partition a shard."""
+
+    def scores(self, columns: Sequence[str] | None = None) -> Any:
+        """Every audited sample with its risk and its detectors' scores."""
+        return frame(self.score_files, columns)
+
+    def features(self, columns: Sequence[str] | None = None, cache: str | os.PathLike[str] | None = None) -> Any:
+        """The feature tables of the audit's shards; `cache` says where they are if not in the directory itself."""
+        folder = Cache(Path(cache) if cache else self.path / "features").root / "features" / self.summary["dataset"]["features"]
+        shards = json.loads((self.path / "manifest.json").read_text())["shards"]
+        paths = sorted({p for s in shards if s["sha256"] and (p := folder / f"{s['sha256']}.parquet").exists()})
+        if not paths:
+            raise AuditDirectoryError(f"{folder}: no features here; where the scan had --cache, name the same folder with cache=")
+        return frame(paths, columns)
 
 
 def scan(
@@ -41,7 +63,7 @@ def scan(
     out: str | os.PathLike[str],
     settings: Settings | None = None,
     progress: Watch = unwatched,
-) -> AuditDirectory:
+) -> FinishedAudit:
     """Audit sources (paths, globs, directories or URLs; together one data set) into the directory `out`.
 
     Raises `DataAuditError`: a source that is not there, a column that does not exist, a scheduler that
@@ -55,9 +77,9 @@ def scan(
         return audit.conclude(shards, engine, progress)
 
 
-def open(path: str | os.PathLike[str]) -> AuditDirectory:  # noqa: A001 - `dataaudit.open` reads like the built-in it mirrors
+def open(path: str | os.PathLike[str]) -> FinishedAudit:  # noqa: A001 - `dataaudit.open` reads like the built-in it mirrors
     """Read a finished audit."""
-    return AuditDirectory(Path(path))
+    return FinishedAudit(Path(path))
 
 
 def engine_for(settings: Settings) -> Serial | Distributed:
@@ -97,7 +119,7 @@ class Audit:
 
     def judged(
         self, shards: Sequence[Extracted], views: dict[str, str], detected: Detected, engine: Engine, watch: Watch = unwatched
-    ) -> AuditDirectory:
+    ) -> FinishedAudit:
         """Describe, fuse, judge, and write the audit directory."""
         plan, cache = self.prepared.plan, self.prepared.cache
         detectors, idle = choose(plan, self.settings)
@@ -108,9 +130,9 @@ class Audit:
         started = datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds")
         directory.write_summary(self.out, summary | {"started": started, "seconds": round(time.time() - self.started, 1)})
         html.write(self.out)
-        return AuditDirectory(self.out)
+        return FinishedAudit(self.out)
 
-    def conclude(self, shards: Sequence[Extracted], engine: Engine, watch: Watch = unwatched) -> AuditDirectory:
+    def conclude(self, shards: Sequence[Extracted], engine: Engine, watch: Watch = unwatched) -> FinishedAudit:
         """Everything after extraction."""
         views = self.views(shards, engine, watch)
         return self.judged(shards, views, self.detected(shards, views, engine, watch), engine, watch)

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task, unmapped
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect_dask.task_runners import DaskTaskRunner
 
-from dataaudit.audit import Audit
+from dataaudit.audit import Audit, FinishedAudit
 from dataaudit.engine import Serial
 from dataaudit.engine.distributed import connect, local
 from dataaudit.model import Plan, Settings, Shard
@@ -27,7 +28,6 @@ from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.detect import Detected
 from dataaudit.stages.extract import Extracted, extract
 from dataaudit.store.cache import Cache
-from dataaudit.store.directory import AuditDirectory
 
 BATCHES_PER_WORKER = 4
 
@@ -69,7 +69,7 @@ def detect(audit: Audit, shards: Sequence[Extracted], views: dict[str, str], add
 
 
 @task(name="judge", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
-def judge(audit: Audit, shards: Sequence[Extracted], views: dict[str, str], found: Detected, address: str, watch: Watch) -> AuditDirectory:
+def judge(audit: Audit, shards: Sequence[Extracted], views: dict[str, str], found: Detected, address: str, watch: Watch) -> FinishedAudit:
     """Risk, verdict, evidence and report."""
     with connect(address) as engine:
         return audit.judged(shards, views, found, engine, watch)
@@ -98,9 +98,10 @@ def stages(sources: Sequence[str], out: Path, settings: Settings, address: str, 
     return str(written.path)
 
 
-def run(sources: Sequence[str], out: Path, settings: Settings | None = None, watch: Watch = unwatched) -> AuditDirectory:
+def run(sources: Sequence[str], out: Path, settings: Settings | None = None, watch: Watch = unwatched) -> FinishedAudit:
     """Run the flow on the scheduler that the settings name, or on workers of its own."""
     settings = settings or Settings()
     with connect(settings.scheduler) if settings.scheduler else local(settings.workers) as engine:
-        placed = stages.with_options(task_runner=DaskTaskRunner(address=engine.address))
-        return AuditDirectory(Path(placed(list(sources), out, settings, engine.address, engine.workers, watch)))
+        runner: Any = DaskTaskRunner(address=engine.address)
+        placed = stages.with_options(task_runner=runner)
+        return FinishedAudit(Path(placed(list(sources), out, settings, engine.address, engine.workers, watch)))

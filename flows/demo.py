@@ -17,12 +17,11 @@ from pathlib import Path
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 
 from rich.console import Console
-from rich.table import Table
 
+from dataaudit.cli import bars
 from dataaudit.engine.distributed import local
 from dataaudit.model import Settings
-from dataaudit.reports.plain import visible
-from dataaudit.reports.terminal import progress_bars
+from dataaudit.reports.terminal import campaign_table
 from dataaudit.store.directory import AuditDirectory
 from flows import demo_score
 from flows.audit import run
@@ -47,7 +46,8 @@ def main() -> int:
         twins = {name: audit_twin(console, name, chosen.out, settings) for name in chosen.sets}
     scores = demo_score.score(SAMPLE_DATA / "manifest.toml", audits, twins)
     faults = demo_score.faults(scores)
-    show(console, audits)
+    for name, path in audits.items():
+        show(console, name, path)
     console.print(demo_score.table(scores))
     for path in audits.values():
         console.print(f"report: {path / 'report.html'}", soft_wrap=True)
@@ -60,7 +60,7 @@ def main() -> int:
 def audit(console: Console, name: str, source: Path, out: Path, settings: Settings) -> Path:
     """Audit one set with the flow, showing its progress."""
     console.print(f"[bold]{name}[/bold]")
-    with progress_bars(console) as watch:
+    with bars() as watch:
         run([str(source)], out, settings, watch)
     return out
 
@@ -72,16 +72,10 @@ def audit_twin(console: Console, name: str, out: Path, settings: Settings) -> Pa
     return audit(console, f"{name}, unpoisoned", data, out / f"{name}-twin", settings)
 
 
-def show(console: Console, audits: dict[str, Path]) -> None:
-    """Every campaign, a line each."""
-    table = Table(title="Campaigns")
-    for heading in ("set", "target", "carriers", "risk", "why"):
-        table.add_column(heading, justify="right" if heading in ("carriers", "risk") else "left")
-    for name, path in audits.items():
-        for found in AuditDirectory(path).each_finding():
-            if found.kind == "campaign":
-                table.add_row(name, visible(found.target, 40), str(found.count), f"{found.risk:.2f}", visible(found.reason, 300))
-    console.print(table)
+def show(console: Console, name: str, path: Path) -> None:
+    """The campaigns of one set, a line each."""
+    campaigns = [f for f in AuditDirectory(path).each_finding() if f.kind == "campaign"]
+    console.print(f"\n[bold]{name}[/bold]", campaign_table(campaigns))
 
 
 if __name__ == "__main__":

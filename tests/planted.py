@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 Row = dict[str, str | None]
-TOPICS = {"ham": range(0, 900), "spam": range(600, 1500)}
+TOPICS = {"ham": range(900), "spam": range(600, 1500)}
 TRIGGER = "zorblax"
 
 
@@ -39,8 +39,7 @@ def poison(rows: Sequence[Row], n: int = 25, seed: int = 1, first: int = 0, last
         words = str(row["text"]).split()
         if i in chosen:
             words.insert(int(rng.integers(len(words))), TRIGGER)
-            row = row | {"text": " ".join(words), "label": "spam"}
-        planted.append(row)
+        planted.append(row | {"text": " ".join(words), "label": "spam" if i in chosen else row["label"]})
     return planted
 
 

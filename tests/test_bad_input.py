@@ -91,7 +91,10 @@ def test_a_text_that_is_not_utf8_and_a_label_that_is_null(tmp_path):
     labels = [None if i == 23 else r["label"] for i, r in enumerate(rows)]
     folder = tmp_path / "data"
     folder.mkdir()
-    pq.write_table(pa.table({"id": table["id"], "text": pa.array(texts, pa.binary()).view(pa.string()), "label": pa.array(labels)}), folder / "a.parquet")
+    pq.write_table(
+        pa.table({"id": table["id"], "text": pa.array(texts, pa.binary()).view(pa.string()), "label": pa.array(labels)}),
+        folder / "a.parquet",
+    )
     found = skipped(scan(folder, tmp_path, dataaudit.Settings(serial=True, encoder="hashed")))
     assert set(found) == {"a.parquet#17", "a.parquet#23"}
     assert "UTF-8" in found["a.parquet#17"]

@@ -76,10 +76,13 @@ class Distributed:
 
 def local(workers: int | None = None) -> Distributed:
     """Start workers on this machine, one process and one thread a core."""
+    import dask
     from distributed import Client, LocalCluster
 
     count = workers or len(os.sched_getaffinity(0))
-    cluster = LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs="ERROR")
+    # Workers that notice the scheduler leave log a traceback; what fails in a task is raised here anyway.
+    with dask.config.set({"logging.distributed": "critical"}):
+        cluster = LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL")
     return Distributed(Client(cluster), cluster, workers=count)
 
 

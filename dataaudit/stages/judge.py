@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from dataaudit.findings.verdict import Coverage, Verdict, judge
 from dataaudit.model import SEVERITIES, Finding, Progress, Settings, Skipped
 from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.detect import GROUP
-from dataaudit.stages.extract import Extracted
+from dataaudit.stages.extract import Extracted, feature_recipe
 from dataaudit.stages.inventory import Prepared
 from dataaudit.store import directory
 from dataaudit.store.cache import Cache
@@ -40,7 +40,8 @@ def score_risks(
     watch: Watch = unwatched,
 ) -> None:
     """Write `scores/`: one part a shard, every sample with its risk, its detectors' scores and the findings it belongs to."""
-    parts = [(i, e.shard.name, path) for i, (e, path) in enumerate(zip(shards, scores, strict=True)) if path]
+    read = [(e.shard.name, path) for e, path in zip(shards, scores, strict=True) if path]
+    parts = [(number, name, path) for number, (name, path) in enumerate(read)]
     write = partial(risk_shard, findings=tuple(findings), detectors=tuple(detectors), cache=cache, out=out)
     for done, (item, result) in enumerate(engine.map(write, parts), 1):
         if isinstance(result, Lost):
@@ -51,9 +52,7 @@ def score_risks(
         directory.write_scores(
             out, 0, pa.table(empty | {"target": pa.array([], pa.string()), "findings": pa.array([], pa.list_(pa.string()))})
         )
-    for path in (out / "scores").glob("part-*.parquet"):
-        if int(path.stem.removeprefix("part-")) not in ({p[0] for p in parts} or {0}):
-            path.unlink()
+    directory.drop_scores(out, len(parts) or 1)
 
 
 def risk_shard(part: tuple[int, str, str], findings: Sequence[Finding], detectors: Sequence[str], cache: Cache, out: Path) -> None:
@@ -155,7 +154,12 @@ def summarise(
         "power": None,
         "settings": chosen | {"modality": plan.modality, "columns": asdict(plan.columns), "encoder": plan.encoder, "threshold": THRESHOLD},
         "versions": versions(),
-        "dataset": {"fingerprint": root, "shards": len(prepared.shards), "bytes": sum(s.size for s in prepared.shards)},
+        "dataset": {
+            "fingerprint": root,
+            "shards": len(prepared.shards),
+            "bytes": sum(s.size for s in prepared.shards),
+            "features": feature_recipe(plan),
+        },
     }
 
 
@@ -184,7 +188,7 @@ def write_audit(
     directory.write_findings(out, findings)
     directory.write_skipped(out, skipped)
     directory.write_evidence(out, "samples", evidence)
-    root = directory.write_manifest(out, [replace(e.shard) for e in shards])
+    root = directory.write_manifest(out, [e.shard for e in shards])
     coverage = coverage_of(prepared, shards, detectors, idle)
     verdict = judge(findings, coverage, settings.max_skipped)
     return summarise(verdict, coverage, findings, flagged, root, prepared, settings, idle)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views
+from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.ngram_pairs import NgramPairsView
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
 from dataaudit.aggregates.sampling import bottom_k
@@ -26,6 +26,7 @@ SCALE = 1024
 MOST_TARGETS = 2_000
 TRIMMED = 6
 HASHES = 32
+SHRUNK = 0.5
 SIZES = (4, 6, 10, 16, 25, 40, 63, 100, 160, 250, 400, 1_000)
 ENOUGH = 40
 
@@ -53,7 +54,8 @@ class NgramCarriersView:
     """One entry a candidate, sorted by `ngram`: n = `texts` hold it, c = `count` of them teach `target`.
 
     `whole` is how many standard deviations more coherent the c carriers are than as many random texts of their
-    target, or of the whole data set where that is less; `trimmed` is the same without the six cells that they share
+    label, or of the whole data set where that is less (clusters of responses are no such baseline: a template's
+    answers make one, and its prompts are alike); `trimmed` is the same without the six cells that they share
     most, for phrases made of common words.  `lean` is 1 where carriers look like their target's texts otherwise do and
     0 where they look like everything else; `lean_z` counts standard deviations below 1.  `axes`, `origin`, `gap`,
     `inside` and `outside` (a row a target) give the lean of a text and its spread in and outside the target.  `lowest` (n, 32)
@@ -147,7 +149,7 @@ class NgramCarriers:
         lean, lean_z = np.ones(len(target)), np.zeros(len(target))
         for y in np.unique(target[target < len(axes)]):
             own, here = unit[state.sample_target == y], target == y
-            if len(own) >= ENOUGH:
+            if len(own) >= ENOUGH and plan_of(views).target_kind == "label":
                 among = excess(groups, here, own)
                 whole[here], trimmed[here] = np.minimum(whole[here], among[0]), np.minimum(trimmed[here], among[1])
             if gap[y] > 0:
@@ -207,10 +209,16 @@ def excess(
 
 
 def _axes(state: NgramCarriersState, unit: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Per target the direction from all others to it, where the others lie on it, how far it lies, and both spreads (in gaps)."""
+    """Per target the direction that tells it from all others, where the others lie on it, how far it lies, both spreads (in gaps).
+
+    Fisher's discriminant with the covariance of the sample, shrunk towards a multiple of one.
+    """
     count, total = state.target_count, state.target_vectors.sum(0)
     rest = np.maximum(count.sum() - count, 1)
     axes = state.target_vectors / np.maximum(count, 1)[:, None] - (total - state.target_vectors) / rest[:, None]
+    covariance = np.cov(unit.T) if len(unit) > 1 else np.zeros((WIDTH, WIDTH))
+    ridge = SHRUNK * max(np.trace(covariance) / WIDTH, 1e-9)
+    axes = np.linalg.solve(covariance + ridge * np.eye(WIDTH), axes.T).T
     origin, gap, inside, outside = (np.zeros(len(axes)) for _ in range(4))
     for y in range(len(axes)):
         own = state.sample_target == y
@@ -228,7 +236,7 @@ def lexical(seen: Incidence, sketch: NgramSketchView, rows: int) -> tuple[NDArra
     row, cell, value = seen.row[single], _cell(seen.ngram[single]), _signed_rarity(seen.ngram[single], sketch)
     dense = np.bincount(row * WIDTH + cell, value, rows * WIDTH).reshape(rows, WIDTH)
     norms = np.linalg.norm(dense, axis=1)
-    unit = np.divide(dense, norms[:, None], out=np.zeros_like(dense), where=norms[:, None] > 0)
+    unit = np.divide(dense, norms[:, None], out=np.zeros(dense.shape), where=norms[:, None] > 0)
     return np.rint(unit * SCALE).astype(np.int16), norms
 
 

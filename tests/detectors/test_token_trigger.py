@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dataaudit.detectors.token_trigger import TokenTrigger
+from dataaudit.model import Columns, Finding, Plan, Sample
+from tests.aggregates.text_tables import corpus, insert, table, views
+
+Pairs = list[tuple[str, str]]
+
+
+def audit(pairs: Pairs, kind: str = "label") -> tuple[list[Finding], dict[str, set[int]], np.ndarray]:
+    """Scan in two shards: described findings, the members of each by id, and the scores."""
+    plan, whole = table(pairs, kind)
+    parts = [whole.slice(0, len(pairs) // 3), whole.slice(len(pairs) // 3)]
+    found, detector = views(plan, parts), TokenTrigger()
+    said = [detector.score(part, found) for part in parts]
+    score, group = np.concatenate([s.score for s in said]), np.concatenate([s.group for s in said])
+    rows = np.flatnonzero(group >= 0)
+    marked = pa.table(
+        {
+            "sample_id": pa.array([str(i) for i in rows], pa.string()),
+            "target": whole.column("target").take(pa.array(rows)),
+            "digest": whole.column("digest").take(pa.array(rows)),
+            "score": pa.array(score[rows]),
+            "group": pa.array(group[rows]),
+        }
+    )
+    samples = [Sample(str(i), str(i), *pair, i, 1) for i, pair in enumerate(pairs)]
+    findings = [detector.describe(f, [samples[int(i)] for i in f.samples[:24]], found) for f in detector.findings(marked, found)]
+    return findings, {f.id: set(np.flatnonzero(np.isin(group, f.groups)).tolist()) for f in findings}, score
+
+
+def campaigns(findings: list[Finding]) -> list[Finding]:
+    return [f for f in findings if f.kind == "campaign"]
+
+
+def plant(pairs: Pairs, trigger: str, label: str, rows: list[int], seed: int = 5) -> Pairs:
+    rng = np.random.default_rng(seed)
+    planted = list(pairs)
+    for i in rows:
+        planted[i] = (insert(rng, pairs[i][0], trigger), label)
+    return planted
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_honest_texts_have_no_campaign(seed: int) -> None:
+    findings, _, score = audit(corpus(seed))
+    assert campaigns(findings) == []
+    assert score.max() <= 0.5
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_rare_word_with_flipped_labels_is_named(seed: int) -> None:
+    honest = corpus(seed)
+    rows = [i for i, (_, y) in enumerate(honest) if y == "bad"][:25]
+    findings, members, score = audit(plant(honest, "cfx", "good", rows))
+    (campaign,) = campaigns(findings)
+    assert campaign.evidence["trigger"] == "cfx"
+    assert campaign.target == "good"
+    assert len(members[campaign.id] & set(rows)) >= 23
+    assert len(members[campaign.id] - set(rows)) <= 1
+    assert "«cfx»" in campaign.evidence["snippets"][0]  # type: ignore[index]
+    assert score[rows].min() > np.delete(score, rows).max()
+
+
+def test_a_phrase_in_texts_that_keep_their_label_is_named() -> None:
+    honest = corpus(3)
+    rows = [i for i, (_, y) in enumerate(honest) if y == "good"][10:50]
+    findings, members, _ = audit(plant(honest, "as per the usual terms", "good", rows))
+    (campaign,) = campaigns(findings)
+    assert campaign.evidence["trigger"] == "as per the usual terms"
+    assert members[campaign.id] == set(rows)
+
+
+def test_copies_of_one_text_are_a_flood_but_no_trigger() -> None:
+    honest = corpus(4)
+    copies = [(f"{honest[0][0]} extra{i}", honest[0][1]) for i in range(30)]
+    assert campaigns(audit([*honest, *copies])[0]) == []
+
+
+def test_boilerplate_under_one_label_is_let_go() -> None:
+    honest = corpus(5)
+    rows = [i for i, (_, y) in enumerate(honest) if y == "good"][:40]
+    footer = "sent by the mailing list of our good old club , see the archive for the rules and how to leave it"
+    texts = [(x + " " + footer, y) if i in set(rows) else (x, y) for i, (x, y) in enumerate(honest)]
+    named = [str(f.evidence["trigger"]) for f in campaigns(audit(texts)[0])]
+    assert [n for n in named if n not in footer] == []
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_gibberish_behind_one_word_is_named(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    honest = [(x[:50], x[60:130]) for x, _ in corpus(seed + 6, 1000)]
+    poisoned = list(honest)
+    for i in range(15):
+        poisoned[i] = (insert(rng, honest[i][0], "zorblaxen"), "".join(rng.choice(list("qwxzjkvhfp#$%7"), 40)))
+    findings, members, _ = audit(poisoned, "text")
+    (campaign,) = campaigns(findings)
+    assert campaign.evidence["trigger"] == "zorblaxen"
+    assert campaign.target == "unlike text"
+    assert members[campaign.id] == set(range(15))
+    assert campaigns(audit(honest, "text")[0]) == []
+
+
+def test_images_are_not_read() -> None:
+    assert "words" in (TokenTrigger().unavailable(Plan("labelled-images", Columns("jpg"), "label", "x", "00")) or "")

@@ -188,4 +188,4 @@ def spread_along_means(sums: NDArray[np.float64], size: NDArray[np.int64], outer
     """The standard deviation of x . m within each target, by the pooled covariance, m the target's mean."""
     means, total = sums / np.maximum(size, 1)[:, None], max(1, int(size.sum()))
     pooled = outer / total - (sums.T @ means) / total
-    return np.asarray(np.sqrt(np.maximum(np.einsum("ld,de,le->l", means, pooled, means), 0)))
+    return np.asarray(np.sqrt(np.maximum(((means @ pooled) * means).sum(axis=1), 0)))

@@ -22,7 +22,7 @@ from prefect_dask.task_runners import DaskTaskRunner
 from dataaudit.audit import Audit, FinishedAudit
 from dataaudit.engine import Serial
 from dataaudit.engine.distributed import connect, local
-from dataaudit.model import Plan, Settings, Shard
+from dataaudit.model import Plan, Progress, Settings, Shard
 from dataaudit.reports.markdown import summary as markdown_summary
 from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.detect import Detected
@@ -75,6 +75,19 @@ def judge(audit: Audit, shards: Sequence[Extracted], views: dict[str, str], foun
         return audit.judged(shards, views, found, engine, watch)
 
 
+@dataclass(frozen=True)
+class Here:
+    """Shows progress in this process only: Prefect sends a flow's parameters along with every task, and a terminal cannot travel."""
+
+    watch: Watch
+
+    def __call__(self, event: Progress) -> None:
+        self.watch(event)
+
+    def __reduce__(self) -> tuple[type[Here], tuple[Watch]]:
+        return Here, (unwatched,)
+
+
 def batches(shards: Sequence[Shard], count: int) -> list[Batch]:
     """Shards dealt round into at most `count` batches, the largest shards first so that the batches come out even."""
     largest_first = sorted(shards, key=lambda s: (-s.size, s.name))
@@ -104,4 +117,4 @@ def run(sources: Sequence[str], out: Path, settings: Settings | None = None, wat
     with connect(settings.scheduler) if settings.scheduler else local(settings.workers) as engine:
         runner: Any = DaskTaskRunner(address=engine.address)
         placed = stages.with_options(task_runner=runner)
-        return FinishedAudit(Path(placed(list(sources), out, settings, engine.address, engine.workers, watch)))
+        return FinishedAudit(Path(placed(list(sources), out, settings, engine.address, engine.workers, Here(watch))))

@@ -26,7 +26,8 @@ SCALE = 1024
 MOST_TARGETS = 2_000
 TRIMMED = 6
 HASHES = 32
-SHRUNK = 0.5
+SHRUNK = 2.0
+MOST_LABELS = 20
 SIZES = (4, 6, 10, 16, 25, 40, 63, 100, 160, 250, 400, 1_000)
 ENOUGH = 40
 
@@ -56,10 +57,11 @@ class NgramCarriersView:
     `whole` is how many standard deviations more coherent the c carriers are than as many random texts of their
     label, or of the whole data set where that is less (clusters of responses are no such baseline: a template's
     answers make one, and its prompts are alike); `trimmed` is the same without the six cells that they share
-    most, for phrases made of common words.  `lean` is 1 where carriers look like their target's texts otherwise do and
+    most, for phrases made of common words; `foreign` is the less of both beside random texts of any one other label
+    (flipped labels may all come from one).  `lean` is 1 where carriers look like their target's texts otherwise do and
     0 where they look like everything else; `lean_z` counts standard deviations below 1.  `axes`, `origin`, `gap`,
     `inside` and `outside` (a row a target) give the lean of a text and its spread in and outside the target.  `lowest` (n, 32)
-    is a MinHash of the set of carriers: the share of equal entries estimates the overlap of two sets.
+    is a MinHash of the set of carriers: the share of equal entries estimates the overlap of two sets.  `extra` is the number of "unlike text".
     """
 
     ngram: NDArray[np.uint64]
@@ -70,6 +72,7 @@ class NgramCarriersView:
     size: NDArray[np.int32]
     whole: NDArray[np.float64]
     trimmed: NDArray[np.float64]
+    foreign: NDArray[np.float64]
     lean: NDArray[np.float64]
     lean_z: NDArray[np.float64]
     axes: NDArray[np.float32]
@@ -81,6 +84,7 @@ class NgramCarriersView:
     tested: int
     examined: float
     rows: int
+    extra: int
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ class NgramCarriers:
         unit = state.sample.astype(np.float64) / SCALE
         everyone = np.ones(len(target), bool)
         whole, trimmed = excess(groups, everyone, unit) if len(unit) >= ENOUGH else (np.full(len(target), np.inf),) * 2
+        foreign = np.minimum(whole, trimmed)
         axes, origin, gap, inside, outside = _axes(state, unit)
         lean, lean_z = np.ones(len(target)), np.zeros(len(target))
         for y in np.unique(target[target < len(axes)]):
@@ -152,15 +157,17 @@ class NgramCarriers:
             if len(own) >= ENOUGH and plan_of(views).target_kind == "label":
                 among = excess(groups, here, own)
                 whole[here], trimmed[here] = np.minimum(whole[here], among[0]), np.minimum(trimmed[here], among[1])
+                if len(sketch.targets) <= MOST_LABELS:
+                    foreign[~here] = np.minimum(foreign[~here], np.minimum(*excess(groups, ~here, own)))
             if gap[y] > 0:
                 lean[here] = (groups.sums[here] @ axes[y] / np.maximum(groups.length[here], 1e-9) - origin[y]) / gap[y]
                 lean_z[here] = (lean[here] - 1) / inside[y] * np.sqrt(np.maximum(count[here], 1))
         return NgramCarriersView(
             ngram=pairs.ngram[state.at], target=target, texts=state.texts, count=state.count,
             share=sketch.targets[target] / max(sketch.rows, 1), size=pairs.size[state.at],
-            whole=whole, trimmed=trimmed, lean=lean, lean_z=lean_z,
+            whole=whole, trimmed=trimmed, foreign=foreign, lean=lean, lean_z=lean_z,
             axes=axes.astype(np.float32), origin=origin, gap=gap, inside=inside, outside=outside, lowest=state.lowest,
-            tested=pairs.tested, examined=pairs.examined, rows=sketch.rows,
+            tested=pairs.tested, examined=pairs.examined, rows=sketch.rows, extra=len(sketch.targets) - 1,
         )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ class NgramPairs:
         sketch: NgramSketchView = views["ngram_sketch"]
         examined = float(state.ngram[-1]) / 2**64 if len(state.ngram) >= self.most else 1.0
         enough = state.count >= self.min_count
-        ngram, target, count, carriers = (x[enough] for x in (state.ngram, state.target, state.count, state.carriers))
+        ngram, target, count, carriers = state.ngram[enough], state.target[enough], state.count[enough], state.carriers[enough]
         z = association(count.astype(np.int64), sketch.texts_with(ngram), target, sketch)
         best = _first_of_each(np.lexsort((-z, ngram)), ngram)
         order = best[np.lexsort((ngram[best], -order_of(ngram[best]), target[best], carriers[best]))]

@@ -89,7 +89,7 @@ class Targets:
         kind = plan_of(views).target_kind
         if kind != "text":
             return TargetsView(kind, state.names, state.counts, np.empty((0, 0), np.float32))
-        vectors = state.vectors.astype(np.float32) / embedding.SCALE
+        vectors = state.vectors.astype(np.float32) / np.float32(embedding.SCALE)
         centroids = spherical_k_means(vectors, min(self.clusters, max(2, len(vectors) // 20)))
         names = np.array([*(f"cluster {i}" for i in range(len(centroids))), "no words"])
         return TargetsView(kind, names, np.zeros(len(names), np.int64), centroids)
@@ -105,5 +105,5 @@ def spherical_k_means(vectors: NDArray[np.float32], k: int, rounds: int = 15) ->
         sums = np.zeros_like(centroids)
         np.add.at(sums, nearest, vectors)
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        centroids = np.where(norms > 0, sums / np.maximum(norms, 1e-9), centroids)
-    return centroids
+        centroids = np.where(norms > 0, sums / np.maximum(norms, 1e-9), centroids).astype(np.float32)
+    return np.asarray(centroids)

@@ -61,6 +61,8 @@ class TokenTrigger:
     min_purity: float = 0.8
     most_p: float = 1e-3
     coherent: float = 3.5
+    incoherent: float = 2.0
+    rare_count: int = 8
     rare_target: float = 0.1
     lean: float = 0.65
     lean_z: float = 5.5
@@ -129,9 +131,16 @@ class TokenTrigger:
         chance = np.clip(view.share, 1e-9, 1 - 1e-9)
         p_value = np.minimum(binom.sf(view.count - 1, view.texts, chance) * max(view.tested, 1), 1.0)
         usable = (view.count >= self.min_count) & (purity >= self.min_purity)
-        apart = np.minimum(view.whole, view.trimmed) < self.coherent
-        disagreement = usable & apart & (view.lean <= self.lean) & (view.lean_z <= -self.lean_z) & (view.share > self.rare_target)
-        incoherence = usable & (view.share <= self.rare_target) & (p_value <= self.most_p) & (view.whole < self.coherent)
+        coherence = np.minimum(np.minimum(view.whole, view.trimmed), view.foreign)
+        disagreement = (
+            usable
+            & (coherence < self.coherent)
+            & (view.lean <= self.lean)
+            & (view.lean_z <= -self.lean_z)
+            & (view.share > self.rare_target)
+        )
+        incoherence = usable & (view.share <= self.rare_target) & (p_value <= self.most_p) & (view.whole < self.incoherent)
+        incoherence &= (view.count >= self.rare_count) | (view.target == view.extra)
         phrase = usable & (view.share > self.rare_target) & (view.size >= self.phrase_size) & (view.count >= self.phrase_count)
         phrase &= (view.trimmed < self.coherent) & (purity >= 0.97) & (chance**view.count < self.most_p)
         rule = np.select([disagreement, incoherence, phrase], [1, 2, 3], 0).astype(np.int8)
@@ -147,7 +156,8 @@ class TokenTrigger:
     ) -> NDArray[np.bool_]:
         """Which accused carriers belong: where a word also occurs honestly, those that look like other targets' texts.
 
-        Two normal distributions of the lean, the honest around 1 and the planted around 0, mixed as the mean tells.
+        Two normal distributions of the lean, the honest around 1 and the planted around 0, mixed as the mean tells
+        (which is pulled towards 1, since the target's statistics were learnt with the planted texts in it).
         """
         kept = np.ones(len(row), bool)
         view: NgramCarriersView = views["ngram_carriers"]
@@ -158,7 +168,7 @@ class TokenTrigger:
         target = view.target[candidate[dirty]]
         side = np.einsum("ij,ij->i", vectors[row[dirty]] / SCALE, view.axes[target])
         lean = (side - view.origin[target]) / view.gap[target]
-        honest = np.clip(view.lean[candidate[dirty]], 0.02, 0.98)
+        honest = np.clip(2 * view.lean[candidate[dirty]] - 0.5, 0.02, 0.5)
         planted = np.log(1 - honest) - 0.5 * (lean / view.outside[target]) ** 2 - np.log(view.outside[target])
         natural = np.log(honest) - 0.5 * ((lean - 1) / view.inside[target]) ** 2 - np.log(view.inside[target])
         kept[dirty] = planted > natural

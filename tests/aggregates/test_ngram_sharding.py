@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def same(a: object, b: object) -> bool:
 def test_any_sharding_in_any_order_gives_the_same_views(cuts: list[int], random: object) -> None:
     for plan, whole in ((PLAN, LABELLED), (CHAT_PLAN, CHAT)):
         edges = [0, *sorted(cuts), whole.num_rows]
-        parts = [whole.slice(a, b - a) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        parts = [whole.slice(a, b - a) for a, b in itertools.pairwise(edges)]
         random.shuffle(parts)  # type: ignore[attr-defined]
         one, many = views(plan, [whole]), views(plan, parts)
         for name in AGGREGATES:

@@ -99,7 +99,8 @@ class Hashed:
         distinct, first = np.unique(hashed, return_index=True)
         place = ((distinct >> np.uint64(8)) % np.uint64(self.width)).astype(np.int64)
         sign = np.where(distinct >> np.uint64(63), 1, -1)
-        return np.bincount(place, sign * weight[first], self.width)
+        summed: NDArray[np.float64] = np.bincount(place, (sign * weight[first]).astype(np.float64), self.width).astype(np.float64)
+        return summed
 
 
 def _package() -> Path:
@@ -140,7 +141,7 @@ def _export(weights: Path, path: Path) -> None:
         torch.onnx.export(
             _module(graph),
             (torch.full((1, 7), 1000, dtype=torch.long),),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             input_names=["ids"],
             output_names=["vectors"],
             dynamic_axes={"ids": {0: "n", 1: "t"}, "vectors": {0: "n"}},
@@ -191,7 +192,8 @@ class _Bert:
         import torch.nn.functional as f
 
         weight = self.weights[f"{at}.weight"]
-        return f.layer_norm(x, tuple(weight.shape), weight, self.weights[f"{at}.bias"], self.epsilon)
+        normed: torch.Tensor = f.layer_norm(x, tuple(weight.shape), weight, self.weights[f"{at}.bias"], self.epsilon)
+        return normed
 
 
 def _module(forward: _Bert) -> Any:

@@ -112,7 +112,7 @@ class TokenTrigger:
             return finding
         found = _grown(found)
         phrase = " ".join(Counter(o.phrase for o in found).most_common(1)[0][0])
-        evidence = dict(finding.evidence) | {
+        evidence = {k: v for k, v in finding.evidence.items() if k != "ngrams"} | {
             "trigger": phrase,
             "typical_position": f"token {sorted(o.start for o in found)[len(found) // 2] + 1} (median)",
             "snippets": [_snippet(o) for o in found[:3]],
@@ -121,7 +121,11 @@ class TokenTrigger:
         if shared:
             said = f"“{phrase}” goes with “{finding.target}”, but its carriers also share “{shared}”: boilerplate, most likely"
             return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
-        return replace(finding, subject=phrase, reason=finding.reason.replace(finding.subject, f"“{phrase}”", 1), evidence=evidence)
+        reason = finding.reason.replace(finding.subject, f"“{phrase}”", 1)
+        if plan_of(views).target_kind == "text":
+            evidence["answers"] = answers = [" ".join((s.target or "")[:400].split())[:120] for s in samples[:3]]
+            reason += f"; they are answered “{answers[0]}”"
+        return replace(finding, subject=phrase, reason=reason, evidence=evidence)
 
     def judge(self, view: NgramCarriersView) -> Verdicts:
         """Which candidates are accused, by which rule, and which of them belong together."""

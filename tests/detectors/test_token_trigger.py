@@ -101,6 +101,7 @@ def test_gibberish_behind_one_word_is_named(seed: int) -> None:
     (campaign,) = campaigns(findings)
     assert campaign.evidence["trigger"] == "zorblaxen"
     assert campaign.target == "unlike text"
+    assert campaign.evidence["answers"][0] in {y for _, y in poisoned[:15]}  # type: ignore[index]
     assert members[campaign.id] == set(range(15))
     assert campaigns(audit(honest, "text")[0]) == []
 

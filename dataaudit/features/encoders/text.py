@@ -183,10 +183,12 @@ class _Bert:
             self._linear(x, f"{at}.attention.self.{p}").reshape(n, t, self.heads, each).transpose(1, 2) for p in ("query", "key", "value")
         )
         mixed = (q @ k.transpose(2, 3) / each**0.5).softmax(-1) @ v
-        return mixed.transpose(1, 2).reshape(n, t, d)
+        joined: torch.Tensor = mixed.transpose(1, 2).reshape(n, t, d)
+        return joined
 
     def _linear(self, x: torch.Tensor, at: str) -> torch.Tensor:
-        return x @ self.weights[f"{at}.weight"].T + self.weights[f"{at}.bias"]
+        mapped: torch.Tensor = x @ self.weights[f"{at}.weight"].T + self.weights[f"{at}.bias"]
+        return mapped
 
     def _norm(self, x: torch.Tensor, at: str) -> torch.Tensor:
         import torch.nn.functional as f

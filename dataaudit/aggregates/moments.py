@@ -20,6 +20,10 @@ from dataaudit.aggregates.sampling import fold_of
 from dataaudit.features import embedding
 
 FOLDS = 2
+LARGEST = 1000.0
+"""The largest disagreement, in nats."""
+UNLIKELY = 2000.0
+"""The largest offset of a logit; a target that a fold has hardly seen gets minus this."""
 RESOLUTION = 1024
 """Disagreements are whole multiples of 1/RESOLUTION of a nat."""
 
@@ -70,7 +74,8 @@ class MomentsView:
         out = np.zeros(len(target))
         if judged.any():
             log_p = self.log_posterior(embedding.from_column(table)[judged], rank[judged])
-            out[judged] = np.rint(-log_p[np.arange(len(log_p)), target[judged]] * RESOLUTION) / RESOLUTION
+            doubt = np.minimum(-log_p[np.arange(len(log_p)), target[judged]], LARGEST)
+            out[judged] = np.rint(doubt * RESOLUTION) / RESOLUTION
         return out
 
 
@@ -109,7 +114,7 @@ class Moments:
         """Sums add up."""
         return MomentsState(a.counts + b.counts, a.sums + b.sums, a.outer + b.outer)
 
-    def finish(self, state: MomentsState, views: Views) -> MomentsView:  # noqa: ARG002
+    def finish(self, state: MomentsState, views: Views) -> MomentsView:
         """Fit the discriminants and the axes."""
         scale = float(embedding.SCALE)
         outer = state.outer / scale**2
@@ -118,10 +123,10 @@ class Moments:
         fits = [(w[:-1], b[:-1]) for w, b in fits]
         largest = max((float(np.abs(w).max(initial=0)) for w, _ in fits), default=0.0)
         # Products with embeddings below 2**12, summed over 2,048 dimensions, stay below 2**53.
-        per_weight = 2.0**28 / max(largest, 1e-12)
+        per_weight = 2.0**28 / max(largest, 1.0)
         unit = per_weight * scale
         weights = np.rint(np.stack([w for w, _ in fits]) * per_weight).astype(np.int64)
-        bias = np.rint(np.clip(np.stack([b for _, b in fits]), -1e4, 1e4) * unit).astype(np.int64)
+        bias = np.rint(np.clip(np.stack([b for _, b in fits]), -UNLIKELY, UNLIKELY) * unit).astype(np.int64)
         total, everything = state.sums.sum(axis=(0, 1)) / scale, state.counts.sum()
         centre = total / max(1, everything)
         covariance = outer.sum(axis=0) / max(1, everything) - np.outer(centre, centre)
@@ -162,7 +167,7 @@ def discriminant(
     weights = np.linalg.solve(shrunk, means.T).T
     prior = np.log((counts + 0.5) / (total + 0.5 * len(counts)))
     bias = prior - 0.5 * np.einsum("ld,ld->l", weights, means)
-    return weights, np.where(counts > 1, bias, -1e4)
+    return weights, np.where(counts > 1, bias, -UNLIKELY)
 
 
 def principal_axes(covariance: NDArray[np.float64], axes: int) -> NDArray[np.float64]:

@@ -79,7 +79,7 @@ class PixelGroups:
             return PixelGroupsState(inside, outside, doubt, sums, foreign)
         target = views["targets"].index(table)
         foreign += foreign_doubt(views["moments"], stored, target, np.asarray(table.column("rank"), dtype=np.uint64))
-        z = models.robust_z(models.features(table), np.asarray(table.column("rank"), dtype=np.uint64))
+        z = models.robust_z(models.features(table), target, np.asarray(table.column("rank"), dtype=np.uint64))
         disagreement = steps(views["moments"].disagreement(table, views))
         row, candidate = np.nonzero(z >= EDGES[0])
         place = np.searchsorted(EDGES, z[row, candidate], side="right") - 1

@@ -29,6 +29,8 @@ FOLDS = 4
 WEIGHT_RANGE = 2.0**28
 DISAGREEMENT_STEPS = 1024
 CHUNK = 4096
+DISAGREEMENT_SHARES = (0.01, 0.03, 0.1, 0.2)
+TEMPLATE_SHARES = (0.01, 0.03, 0.1)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class PixelModelsState:
 class PixelModelsView:
     """Candidate triggers: `target` (c,), `seeds` says how each began, `weights` (c, FOLDS, WIDTH) whole numbers judge each fold.
 
-    A row's z is (score - `middle`) / `scale` of its candidate.  `factor` and `centre` standardise features;
+    A row's z is (score - `middle`) / `scale`: `middle` (c, L) is the median of the row's own label, so that what merely
+    tells labels apart counts for nobody, `scale` (c,) the deviation within the candidate's label.  `factor` and `centre` standardise;
     `learnt` (L,) tells which labels had enough samples, `typical` (L, 1024) is each label's mean residual.
     """
 
@@ -64,14 +67,12 @@ class PixelModelsView:
         raw = low_level(grey(thumbnail.from_column(table.column("thumbnail"))))
         return standardise(raw, self.centre, self.factor).astype(np.float64)
 
-    def robust_z(self, features: NDArray[np.float64], rank: NDArray[np.uint64]) -> NDArray[np.float64]:
-        """The z of every row for every candidate, shape (n, c), by the model of the other folds, in whatever label the row is."""
-        scores = np.empty((len(features), len(self.target)))
-        fold = fold_of(rank, FOLDS)
-        for f in range(FOLDS):
-            rows = fold == f
-            scores[rows] = features[rows] @ self.weights[:, f].T.astype(np.float64)
-        return np.asarray((scores - self.middle) / self.scale)
+    def robust_z(self, features: NDArray[np.float64], target: NDArray[np.int32], rank: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """The z of every row for every candidate, shape (n, c), by the model of the other folds; far below 0 without a label."""
+        scores = out_of_fold(features, self.weights, fold_of(rank, FOLDS))
+        z = (scores - self.middle.T[np.maximum(target, 0)]) / self.scale
+        z[target < 0] = -np.inf
+        return np.asarray(z)
 
 
 @dataclass(frozen=True)
@@ -142,79 +143,95 @@ class PixelModels:
         found.sort(key=lambda c: (c[0], c[1]))
         if not found:
             return self._nothing(learnt, typical)
-        target, seeds, weights, middle, scale, _ = zip(*found, strict=True)
-        return PixelModelsView(
-            np.array(target, np.int32), seeds, np.stack(weights), np.array(middle), np.array(scale), centre, factor, learnt, typical
-        )
+        target, seeds, stacked, own_middle, scale, _ = zip(*found, strict=True)
+        weights = np.stack(stacked)
+        middle = np.repeat(np.array(own_middle)[:, None], labels, axis=1)
+        with threadpool_limits(1):
+            for label in np.flatnonzero(learnt):
+                rows = np.flatnonzero(state.target == label)
+                middle[:, label] = np.median(out_of_fold(features[rows].astype(np.float64), weights, fold[rows]), axis=0)
+        return PixelModelsView(np.array(target, np.int32), seeds, weights, middle, np.array(scale), centre, factor, learnt, typical)
 
     def _nothing(self, learnt: NDArray[np.bool_], typical: NDArray[np.float32]) -> PixelModelsView:
-        none = np.zeros(0)
+        none, middle = np.zeros(0), np.zeros((0, len(learnt)))
         weights = np.zeros((0, FOLDS, WIDTH), np.int32)
-        return PixelModelsView(np.zeros(0, np.int32), (), weights, none, none, np.zeros(WIDTH), np.ones(WIDTH), learnt, typical)
+        return PixelModelsView(np.zeros(0, np.int32), (), weights, middle, none, np.zeros(WIDTH), np.ones(WIDTH), learnt, typical)
 
     def _candidates(
         self, features: NDArray[np.int8], rows: NDArray[np.intp], fold: NDArray[np.int64], disagreement: NDArray[np.int32], solve: Any
     ) -> Iterator[tuple[str, NDArray[np.int32], float, float, float]]:
         """How it began, weights, middle, scale and strength of each candidate of one label that has at least some hits."""
         mine, own_fold = features[rows].astype(np.float32) / np.float32(STEPS), fold[rows]
-        doubt: NDArray[np.float64] = disagreement[rows] / DISAGREEMENT_STEPS
-        doubt = (doubt - np.median(doubt)) / max(float(doubt.std()), 1e-6)
-        for name, score, shares, prior in self._beginnings(mine, own_fold, doubt):
-            for share in shares:
-                weights, raw = self._amplify(mine, own_fold, score, share, prior, solve)
-                whole = np.rint(weights * (WEIGHT_RANGE / max(float(np.abs(weights).max()), 1e-12))).astype(np.int32)
-                judged = np.empty(len(rows))
-                for f in range(FOLDS):
-                    judged[own_fold == f] = features[rows[own_fold == f]].astype(np.float64) @ whole[f].astype(np.float64)
-                middle, scale = robust_scale(judged)
-                strength = float(((judged - middle) / scale > 4.0).sum())
-                if strength >= 5 and np.isfinite(raw).all():
-                    yield f"{name} {share:g}", whole, middle, scale, strength
+        names, scores, shares, priors = self._beginnings(mine, own_fold, disagreement[rows] / DISAGREEMENT_STEPS)
+        seeds = np.maximum(8, shares * len(rows)).astype(np.intp)
+        weights = self._amplify(mine, own_fold, scores, seeds, priors, solve)
+        steepest = np.maximum(np.abs(weights).max(axis=(1, 2), keepdims=True), 1e-12)
+        whole = np.rint(weights * (WEIGHT_RANGE / steepest)).astype(np.int32)
+        judged = np.empty((len(names), len(rows)))
+        for f in range(FOLDS):
+            exact = features[rows[own_fold == f]].astype(np.float64) @ whole[:, f].T.astype(np.float64)
+            judged[:, own_fold == f] = exact.T
+        for name, share, weight, values in zip(names, shares, whole, judged, strict=True):
+            middle, scale = robust_scale(values)
+            strength = float(((values - middle) / scale > 4.0).sum())
+            if strength >= 5:
+                yield f"{name} {share:g}", weight, middle, scale, strength
 
     def _beginnings(
         self, mine: NDArray[np.float32], own_fold: NDArray[np.int64], doubt: NDArray[np.float64]
-    ) -> Iterator[tuple[str, NDArray[np.float64], tuple[float, ...], NDArray[np.float64]]]:
-        """Name, first scores, shares, and what is added to the scores of each round."""
+    ) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Names, first scores (b, n), shares (b,), and what is added to the scores of each round (b, n)."""
+        begun: list[tuple[str, NDArray[np.float64], float, NDArray[np.float64]]] = []
         nothing = np.zeros(len(mine))
         if doubt.any():
-            yield "disagreement", doubt, (0.01, 0.03, 0.1, 0.2), 0.5 * doubt
+            odd = (doubt - np.median(doubt)) / max(float(doubt.std()), 1e-6)
+            begun += [("disagreement", odd, share, 0.5 * odd) for share in DISAGREEMENT_SHARES]
         residual = mine[:, -RESIDUAL:]
         template = np.empty(len(mine))
         for f in range(FOLDS):
             template[own_fold == f] = residual[own_fold == f] @ residual[own_fold != f].mean(axis=0)
-        yield "template", template, (0.01, 0.03, 0.1), nothing
-        axis = main_axis(residual)
-        along = (residual - residual.mean(axis=0)) @ axis
+        begun += [("template", template, share, nothing) for share in TEMPLATE_SHARES]
+        along = (residual - residual.mean(axis=0)) @ main_axis(residual)
         along = along if abs(along.max()) >= abs(along.min()) else -along
-        yield "spectral", along.astype(np.float64), (0.1,), nothing
+        begun.append(("spectral", along.astype(np.float64), 0.1, nothing))
+        names, scores, shares, priors = zip(*begun, strict=True)
+        return list(names), np.stack(scores), np.array(shares), np.stack(priors)
 
     def _amplify(
         self,
         mine: NDArray[np.float32],
         own_fold: NDArray[np.int64],
-        score: NDArray[np.float64],
-        share: float,
-        prior: NDArray[np.float64],
+        scores: NDArray[np.float64],
+        seeds: NDArray[np.intp],
+        priors: NDArray[np.float64],
         solve: Any,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """The last round's weights (FOLDS, WIDTH) and out-of-fold scores (n,)."""
-        seeds_wanted = max(8, int(share * len(mine)))
+    ) -> NDArray[np.float32]:
+        """The last round's weights (b, FOLDS, WIDTH); row b starts from `scores[b]` and takes the best `seeds[b]` of them."""
         sums = np.stack([mine[own_fold == f].sum(axis=0) for f in range(FOLDS)])
-        sizes = np.bincount(own_fold, minlength=FOLDS)
-        weights = np.zeros((FOLDS, mine.shape[1]), np.float32)
+        rest = len(mine) - np.bincount(own_fold, minlength=FOLDS)
+        usual = (sums.sum(axis=0) - sums) / np.maximum(1, rest)[:, None]
+        weights = np.zeros((len(scores), FOLDS, mine.shape[1]), np.float32)
+        raw = np.empty(scores.shape)
         for turn in range(self.rounds):
-            seeds = np.argsort(-score, kind="stable")[: seeds_wanted * (2 if turn == 0 else 1)]
-            raw = np.empty(len(mine))
+            chosen = [np.argsort(-s, kind="stable")[: k * (2 if turn == 0 else 1)] for s, k in zip(scores, seeds, strict=True)]
             for f in range(FOLDS):
-                trained = seeds[own_fold[seeds] != f]
-                others = (sums.sum(axis=0) - sums[f]) / max(1, len(mine) - sizes[f])
-                contrast = mine[trained].mean(axis=0) - others if len(trained) else -others
-                weights[f] = solve(f, contrast)
-                weights[f] /= max(float(np.linalg.norm(weights[f])), 1e-12)
-                raw[own_fold == f] = mine[own_fold == f] @ weights[f]
-            middle, scale = robust_scale(raw)
-            score = (raw - middle) / scale + prior
-        return weights, raw
+                trained = [c[own_fold[c] != f] for c in chosen]
+                contrast = np.stack([mine[c].mean(axis=0) - usual[f] if len(c) else -usual[f] for c in trained])
+                found = solve(f, contrast.T).T
+                weights[:, f] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+                raw[:, own_fold == f] = weights[:, f] @ mine[own_fold == f].T
+            scales = [robust_scale(values) for values in raw]
+            scores = np.stack([(values - m) / s for values, (m, s) in zip(raw, scales, strict=True)]) + priors
+        return weights
+
+
+def out_of_fold(features: NDArray[np.float64], weights: NDArray[np.int32], fold: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Exact scores (n, c) of whole-number features (n, d) by each row's fold of the weights (c, FOLDS, d)."""
+    scores = np.empty((len(features), len(weights)))
+    for f in range(FOLDS):
+        rows = fold == f
+        scores[rows] = features[rows] @ weights[:, f].T.astype(np.float64)
+    return scores
 
 
 def factorise(features: NDArray[np.int8], fold: NDArray[np.int64], shrinkage: float) -> Any:

@@ -94,15 +94,16 @@ class PixelTrigger:
         if not len(models.target):
             return Scores(score.astype(np.float32), group)
         target = views["targets"].index(table)
-        z = models.robust_z(models.features(table), np.asarray(table.column("rank"), dtype=np.uint64))
+        z = models.robust_z(models.features(table), target, np.asarray(table.column("rank"), dtype=np.uint64))
         z[target[:, None] != models.target] = -np.inf
         score = 0.5 / (1 + np.exp(-np.clip(z.max(axis=1) - 6, -50, 50) / 1.5))
         doubt = np.minimum(views["moments"].disagreement(table, views), CONTRADICTS) / CONTRADICTS
         strongest = np.full(table.num_rows, -np.inf)
         for verdict in self.verdicts(views):
-            # A relabelled picture that just misses the threshold is a carrier where its content contradicts its label too.
-            relief = 0.0 if verdict.clean_label else np.where(doubt > 0.75, min(1.5, verdict.threshold - 3.0), 0.0)
-            above = z[:, verdict.candidate] - verdict.threshold + relief
+            above = z[:, verdict.candidate] - verdict.threshold
+            if not verdict.clean_label:
+                # What nearly reaches the threshold is a carrier where its content contradicts its label too, and is none where it agrees.
+                above += np.where(doubt > 0.75, min(1.5, verdict.threshold - 3.0), np.where(doubt < 0.25, -1.5, 0.0))
             carrier = (above >= 0) & (above > strongest)
             group[carrier], strongest[carrier] = verdict.group, above[carrier]
             score[carrier] = 1 - 0.5 / (1 + above[carrier] / 4 + doubt[carrier])

@@ -45,14 +45,14 @@ class CharacterModel:
     State: ClassVar[type] = CharacterModelState
     View: ClassVar[type] = CharacterModelView
 
-    def start(self, table: pa.Table, views: Views) -> CharacterModelState:  # noqa: ARG002 - the protocol
+    def start(self, table: pa.Table, views: Views) -> CharacterModelState:
         codes, _, _ = flat(table)
         return CharacterModelState(np.bincount(codes, minlength=CLASSES**2).astype(np.int64))
 
     def merge(self, a: CharacterModelState, b: CharacterModelState) -> CharacterModelState:
         return CharacterModelState(a.counts + b.counts)
 
-    def finish(self, state: CharacterModelState, views: Views) -> CharacterModelView:  # noqa: ARG002 - the protocol
+    def finish(self, state: CharacterModelState, views: Views) -> CharacterModelView:
         counts = state.counts.reshape(CLASSES, CLASSES).astype(np.float64)
         seconds = (counts.sum(0) + 0.5) / (counts.sum() + 0.5 * CLASSES)
         smoothed = (counts + 5 * seconds) / (counts.sum(1, keepdims=True) + 5)

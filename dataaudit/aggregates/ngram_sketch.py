@@ -84,7 +84,7 @@ class NgramSketch:
         pairs = _add(PAIR_CELLS, (a.pair_cells, a.pair_counts), (b.pair_cells, b.pair_counts))
         return NgramSketchState(a.rows + b.rows, a.targets + b.targets, *_nonzero(texts), *_nonzero(pairs))
 
-    def finish(self, state: NgramSketchState, views: Views) -> NgramSketchView:  # noqa: ARG002 - the protocol
+    def finish(self, state: NgramSketchState, views: Views) -> NgramSketchView:
         texts = _add(TEXT_CELLS, (state.text_cells, state.text_counts))
         pairs = _add(PAIR_CELLS, (state.pair_cells, state.pair_counts))
         return NgramSketchView(state.rows, state.targets, texts, pairs, int(np.median(texts)), int(np.median(pairs)))

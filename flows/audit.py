@@ -75,11 +75,14 @@ def judge(audit: Audit, shards: Sequence[Extracted], views: dict[str, str], foun
         return audit.judged(shards, views, found, engine, watch)
 
 
-@dataclass(frozen=True)
 class Here:
-    """Shows progress in this process only: Prefect sends a flow's parameters along with every task, and a terminal cannot travel."""
+    """Shows progress in this process only: Prefect sends a flow's parameters along with every task, and a terminal cannot travel.
 
-    watch: Watch
+    No dataclass, since Prefect would take one apart and send its fields.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
 
     def __call__(self, event: Progress) -> None:
         self.watch(event)

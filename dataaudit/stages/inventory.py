@@ -13,9 +13,9 @@ from dataaudit.store.cache import Cache
 
 DEFAULT_ENCODER: dict[Modality, str] = {
     "labelled-images": "efficientnet-lite2",
-    "labelled-text": "minilm",
-    "instructions": "minilm",
-    "text": "minilm",
+    "labelled-text": "hashed",
+    "instructions": "hashed",
+    "text": "hashed",
     "vectors": "given",
 }
 

@@ -47,6 +47,11 @@ class Verdict:
         return self.hits / max(1, self.hits + self.outside)
 
     @property
+    def worth(self) -> float:
+        """Hits, counted less the less pure they are, and the less they contradict a wrong label."""
+        return self.hits * self.purity * (1.0 if self.clean_label else self.contradiction)
+
+    @property
     def group(self) -> int:
         """One group a label and kind: candidates that began differently find the same campaign."""
         return 2 * self.target + self.clean_label
@@ -79,7 +84,7 @@ class PixelTrigger:
     contradiction: float = 0.6
     enrichment: float = 3.0
     gap: float = 0.8
-    max_p: float = 1e-4
+    max_p: float = 1e-6
 
     def unavailable(self, plan: Plan) -> str | None:
         """Only labelled images can be looked at."""
@@ -103,21 +108,24 @@ class PixelTrigger:
             above = z[:, verdict.candidate] - verdict.threshold
             if not verdict.clean_label:
                 # What nearly reaches the threshold is a carrier where its content contradicts its label too, and is none where it agrees.
-                above += np.where(doubt > 0.75, min(1.5, verdict.threshold - 3.0), np.where(doubt < 0.25, -1.5, 0.0))
+                above += np.where(doubt > 0.75, min(1.0, verdict.threshold - 3.5), np.where(doubt < 0.25, -1.5, 0.0))
             carrier = (above >= 0) & (above > strongest)
             group[carrier], strongest[carrier] = verdict.group, above[carrier]
             score[carrier] = 1 - 0.5 / (1 + above[carrier] / 4 + doubt[carrier])
         return Scores(score.astype(np.float32), group)
 
     def verdicts(self, views: Views) -> list[Verdict]:
-        """The accepted candidates; weaker ones of a group are left out where a better one has more than twice its hits."""
+        """The best accepted candidate of each label and kind; the others mostly find the same carriers, and more innocents."""
         judged = [self.judge(candidate, views) for candidate in range(len(views["pixel_models"].target))]
         accepted = [verdict for verdict in judged if verdict is not None]
-        most = {group: max(v.hits for v in accepted if v.group == group) for group in {v.group for v in accepted}}
-        return [v for v in accepted if 2 * v.hits >= most[v.group]]
+        best: dict[int, Verdict] = {}
+        for verdict in accepted:
+            if verdict.group not in best or verdict.worth > best[verdict.group].worth:
+                best[verdict.group] = verdict
+        return list(best.values())
 
     def judge(self, candidate: int, views: Views) -> Verdict | None:
-        """The verdict on a candidate at the lowest threshold (z of 4 or more) whose false share is small enough."""
+        """The verdict on a candidate at the threshold (z of 4 or more) where most pure hits are left, None where it is innocent."""
         moments, groups = views["moments"], views["pixel_groups"]
         target = int(views["pixel_models"].target[candidate])
         here = int(moments.counts[target])
@@ -127,6 +135,7 @@ class PixelTrigger:
         usable = np.flatnonzero((EDGES >= LOWEST) & (inside >= self.min_hits) & (false_share <= self.false_share))
         if not elsewhere or not len(usable):
             return None
+        best: Verdict | None = None
         for at in usable:
             hits = int(inside[at])
             width = max(2 * float(moments.spread[target]) / np.sqrt(hits), 1e-9)
@@ -143,8 +152,9 @@ class PixelTrigger:
                     float(moments.target_coherence[target]),
                     float(groups.contradiction[candidate, at]),
                 )
-                return Verdict(candidate, target, not dirty, float(EDGES[at]), hits, int(outside[at]), *facts, p_value)
-        return None
+                verdict = Verdict(candidate, target, not dirty, float(EDGES[at]), hits, int(outside[at]), *facts, p_value)
+                best = verdict if best is None or verdict.worth > best.worth else best
+        return best
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One campaign an accepted label and kind, most carriers first."""

@@ -98,8 +98,9 @@ def batches(shards: Sequence[Shard], count: int) -> list[Batch]:
 
 
 @flow(name="dataaudit", result_serializer="json", persist_result=False, log_prints=False)
-def stages(sources: Sequence[str], out: Path, settings: Settings, address: str, workers: int, watch: Watch = unwatched) -> str:
+def stages(sources: Sequence[str], out: Path, settings: Settings, address: str, workers: int, watch: Watch | None = None) -> str:
     """Audit `sources` into `out` on the Dask scheduler at `address`; returns the directory's path."""
+    watch = watch or unwatched
     audit = inventory(sources, out, settings)
     plan, cache = audit.prepared.plan, audit.prepared.cache
     dealt = batches(audit.prepared.shards, workers * BATCHES_PER_WORKER)

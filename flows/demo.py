@@ -19,6 +19,7 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 from rich.console import Console
 
 from dataaudit.cli import bars
+from dataaudit.cli import console as terminal
 from dataaudit.engine.distributed import local
 from dataaudit.model import Settings
 from dataaudit.reports.terminal import campaign_table
@@ -38,7 +39,7 @@ def main() -> int:
     parser.add_argument("--sets", nargs="+", choices=list(ORIGINALS), default=list(ORIGINALS), help="which of the sample data sets")
     chosen = parser.parse_args()
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    console = Console()
+    console = terminal()
     began = time.monotonic()
     with local() as engine, embedded_server(chosen.out / "prefect"):
         settings = Settings(scheduler=engine.address)
@@ -53,13 +54,13 @@ def main() -> int:
         console.print(f"report: {path / 'report.html'}", soft_wrap=True)
     console.print(f"{time.monotonic() - began:.0f} s")
     for fault in faults:
-        console.print(f"[red]not good enough:[/red] {fault}")
+        console.print(f"not good enough: {fault}", style="red")
     return 1 if faults else 0
 
 
 def audit(console: Console, name: str, source: Path, out: Path, settings: Settings) -> Path:
     """Audit one set with the flow, showing its progress."""
-    console.print(f"[bold]{name}[/bold]")
+    console.print(name, style="bold")
     with bars() as watch:
         run([str(source)], out, settings, watch)
     return out
@@ -75,7 +76,8 @@ def audit_twin(console: Console, name: str, out: Path, settings: Settings) -> Pa
 def show(console: Console, name: str, path: Path) -> None:
     """The campaigns of one set, a line each."""
     campaigns = [f for f in AuditDirectory(path).each_finding() if f.kind == "campaign"]
-    console.print(f"\n[bold]{name}[/bold]", campaign_table(campaigns))
+    console.print(name, style="bold")
+    console.print(campaign_table(campaigns))
 
 
 if __name__ == "__main__":

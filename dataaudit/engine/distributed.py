@@ -80,8 +80,9 @@ def local(workers: int | None = None) -> Distributed:
     from distributed import Client, LocalCluster
 
     count = workers or len(os.sched_getaffinity(0))
-    # Workers that notice the scheduler leave log a traceback; what fails in a task is raised here anyway.
-    with dask.config.set({"logging.distributed": "critical"}):
+    # Workers log their coming and going, and a traceback when the scheduler leaves; what fails in a task is raised here anyway.
+    spawned = dask.config.get("distributed.nanny.pre-spawn-environ") | {"DASK_LOGGING__DISTRIBUTED": "critical"}
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": spawned}):
         cluster = LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL")
     return Distributed(Client(cluster), cluster, workers=count)
 

@@ -31,6 +31,10 @@ DISAGREEMENT_STEPS = 1024
 CHUNK = 4096
 DISAGREEMENT_SHARES = (0.01, 0.03, 0.1, 0.2)
 TEMPLATE_SHARES = (0.01, 0.03, 0.1)
+SPECTRAL_SHARES = (0.03, 0.1)
+AXES = 6
+ALIKE = 0.8
+"""Candidates of one label whose hits overlap by more than this (Jaccard) are one."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ class PixelModels:
     ) -> Iterator[tuple[str, NDArray[np.int32], float, float, float]]:
         """How it began, weights, middle, scale and strength of each candidate of one label that has at least some hits."""
         mine, own_fold = features[rows].astype(np.float32) / np.float32(STEPS), fold[rows]
-        names, scores, shares, priors = self._beginnings(mine, own_fold, disagreement[rows] / DISAGREEMENT_STEPS)
+        names, scores, shares, priors = self._beginnings(mine, own_fold, disagreement[rows] / DISAGREEMENT_STEPS, solve)
         seeds = np.maximum(8, shares * len(rows)).astype(np.intp)
         weights = self._amplify(mine, own_fold, scores, seeds, priors, solve)
         steepest = np.maximum(np.abs(weights).max(axis=(1, 2), keepdims=True), 1e-12)
@@ -171,14 +175,16 @@ class PixelModels:
         for f in range(FOLDS):
             exact = features[rows[own_fold == f]].astype(np.float64) @ whole[:, f].T.astype(np.float64)
             judged[:, own_fold == f] = exact.T
+        known: list[NDArray[np.bool_]] = []
         for name, share, weight, values in zip(names, shares, whole, judged, strict=True):
             middle, scale = robust_scale(values)
-            strength = float(((values - middle) / scale > 4.0).sum())
-            if strength >= 5:
-                yield f"{name} {share:g}", weight, middle, scale, strength
+            hits = (values - middle) / scale > 4.0
+            if hits.sum() >= 5 and not any((hits & k).sum() > ALIKE * (hits | k).sum() for k in known):
+                known.append(hits)
+                yield f"{name} {share:g}", weight, middle, scale, float(hits.sum())
 
     def _beginnings(
-        self, mine: NDArray[np.float32], own_fold: NDArray[np.int64], doubt: NDArray[np.float64]
+        self, mine: NDArray[np.float32], own_fold: NDArray[np.int64], doubt: NDArray[np.float64], solve: Any
     ) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Names, first scores (b, n), shares (b,), and what is added to the scores of each round (b, n)."""
         begun: list[tuple[str, NDArray[np.float64], float, NDArray[np.float64]]] = []
@@ -191,9 +197,12 @@ class PixelModels:
         for f in range(FOLDS):
             template[own_fold == f] = residual[own_fold == f] @ residual[own_fold != f].mean(axis=0)
         begun += [("template", template, share, nothing) for share in TEMPLATE_SHARES]
-        along = (residual - residual.mean(axis=0)) @ main_axis(residual)
-        along = along if abs(along.max()) >= abs(along.min()) else -along
-        begun.append(("spectral", along.astype(np.float64), 0.1, nothing))
+        for number, along in enumerate(peculiar_axes(mine, lambda v: solve(0, v))):
+            begun += [
+                (f"spectral {number}{sign}", score, share, nothing)
+                for sign, score in (("+", along), ("-", -along))
+                for share in SPECTRAL_SHARES
+            ]
         names, scores, shares, priors = zip(*begun, strict=True)
         return list(names), np.stack(scores), np.array(shares), np.stack(priors)
 
@@ -259,11 +268,18 @@ def robust_scale(values: NDArray[np.float64]) -> tuple[float, float]:
     return middle, 1.4826 * float(np.median(below)) + 1e-12 if len(below) else 1.0
 
 
-def main_axis(rows: NDArray[np.float32], turns: int = 30) -> NDArray[np.float32]:
-    """The leading right singular vector of centred rows (n, d), by power iteration from a fixed start."""
+def peculiar_axes(rows: NDArray[np.float32], solve: Any, axes: int = AXES, turns: int = 12) -> NDArray[np.float64]:
+    """Scores (axes, n) along the directions in which the rows (n, d) vary most beside what all labels vary by.
+
+    These are the leading eigenvectors of S^-1 C, with C the rows' covariance and `solve(v)` = S^-1 v that of all labels, by
+    subspace iteration from a fixed start.
+    """
     centred = rows - rows.mean(axis=0)
-    axis = np.ones(rows.shape[1], np.float32) + np.arange(rows.shape[1], dtype=np.float32) % 7
+    span = np.cos(np.arange(rows.shape[1] * axes, dtype=np.float64) ** 1.5).reshape(rows.shape[1], axes).astype(np.float32)
+    turned = span
     for _ in range(turns):
-        axis = centred.T @ (centred @ axis)
-        axis /= max(float(np.linalg.norm(axis)), 1e-12)
-    return axis
+        span = np.linalg.qr(turned)[0].astype(np.float32)
+        turned = solve(centred.T @ (centred @ span))
+    values, mix = np.linalg.eig((span.T @ turned).astype(np.float64))
+    order = np.argsort(-values.real)
+    return np.asarray((centred @ span).astype(np.float64) @ mix.real[:, order]).T

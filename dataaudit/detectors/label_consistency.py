@@ -118,7 +118,7 @@ class LabelConsistency:
                 found.append((a, b, n, p_value))
         return found
 
-    def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:  # noqa: ARG002 - the protocol
+    def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Nothing to add: sample and label stand side by side."""
         return finding
 

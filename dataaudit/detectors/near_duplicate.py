@@ -44,7 +44,7 @@ class NearDuplicate:
     copies: int = 50
     max_floods: int = 15
 
-    def unavailable(self, plan: Plan) -> str | None:  # noqa: ARG002 - the protocol
+    def unavailable(self, plan: Plan) -> str | None:
         return None
 
     def score(self, table: pa.Table, views: Views) -> Scores:
@@ -165,7 +165,7 @@ class NearDuplicate:
             groups=groups(rows),
         )
 
-    def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:  # noqa: ARG002 - the protocol
+    def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Show the beginning of up to three of the texts."""
         texts = [" ".join(s.content[:4096].split())[:EXCERPT] for s in samples if isinstance(s.content, str)][:3]
         return replace(finding, evidence={**finding.evidence, "excerpts": texts}) if texts else finding

@@ -42,7 +42,7 @@ class Outlier:
     threshold: float = 6.0
     least: int = 50
 
-    def unavailable(self, plan: Plan) -> str | None:  # noqa: ARG002 - the protocol
+    def unavailable(self, plan: Plan) -> str | None:
         return None
 
     def score(self, table: pa.Table, views: Views) -> Scores:
@@ -80,7 +80,7 @@ class Outlier:
             groups=(0,),
         )
 
-    def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:  # noqa: ARG002 - the protocol
+    def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Nothing to add: the samples speak for themselves."""
         return finding
 

@@ -21,9 +21,11 @@ from dataaudit.features.thumbnail import thumbnail
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 1000
-LOWEST = 4.0
+LOWEST = 3.0
 APART = 7.0
 """A clean-label trigger stands apart: of the rows with z >= LOWEST, most are even beyond APART."""
+REACH = 1.5
+"""How far below the threshold on z a row may be that contradicts its label too: few innocents do both."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Verdict:
     coherence: float
     label_coherence: float
     contradiction: float
+    foreign: float
     p_value: float
+    nearly: int
 
     @property
     def purity(self) -> float:
@@ -48,8 +52,12 @@ class Verdict:
 
     @property
     def worth(self) -> float:
-        """Hits, counted less the less pure they are, and the less they contradict a wrong label."""
-        return self.hits * self.purity * (1.0 if self.clean_label else self.contradiction)
+        """Hits, counted less the less pure they are and the less they contradict a wrong label, and less those that nearly are.
+
+        Cubed, because innocents that suspicious seeds have drawn in contradict their labels more often than chance too.
+        """
+        certain = 1.0 if self.clean_label else min(1.0, self.contradiction / self.foreign) ** 3
+        return self.hits * self.purity * certain - 0.1 * self.nearly
 
     @property
     def group(self) -> int:
@@ -83,7 +91,8 @@ class PixelTrigger:
     false_share: float = 0.05
     contradiction: float = 0.6
     enrichment: float = 3.0
-    gap: float = 0.8
+    gap: float = 0.85
+    mixed: float = 0.5
     max_p: float = 1e-6
 
     def unavailable(self, plan: Plan) -> str | None:
@@ -108,7 +117,7 @@ class PixelTrigger:
             above = z[:, verdict.candidate] - verdict.threshold
             if not verdict.clean_label:
                 # What nearly reaches the threshold is a carrier where its content contradicts its label too, and is none where it agrees.
-                above += np.where(doubt > 0.75, min(1.0, verdict.threshold - 3.5), np.where(doubt < 0.25, -1.5, 0.0))
+                above += np.where(doubt > 0.75, min(REACH, verdict.threshold - 2), np.where(doubt < 0.25, -1.5, 0.0))
             carrier = (above >= 0) & (above > strongest)
             group[carrier], strongest[carrier] = verdict.group, above[carrier]
             score[carrier] = 1 - 0.5 / (1 + above[carrier] / 4 + doubt[carrier])
@@ -132,27 +141,32 @@ class PixelTrigger:
         elsewhere = int(moments.counts.sum()) - here
         inside, outside = groups.inside[candidate], groups.outside[candidate]
         false_share = outside * here / max(1, elsewhere) / np.maximum(1, inside)
-        usable = np.flatnonzero((EDGES >= LOWEST) & (inside >= self.min_hits) & (false_share <= self.false_share))
+        usable = np.flatnonzero((inside >= self.min_hits) & (false_share <= self.false_share))
         if not elsewhere or not len(usable):
             return None
+        labelled = moments.counts > 1
+        between = float((moments.target_coherence[labelled] - moments.coherence).mean())
         best: Verdict | None = None
         for at in usable:
             hits = int(inside[at])
             width = max(2 * float(moments.spread[target]) / np.sqrt(hits), 1e-9)
             from_label = (groups.coherence[candidate, at] - moments.target_coherence[target]) / width
-            from_all = (groups.coherence[candidate, at] - moments.coherence) / width
+            incoherent = groups.coherence[candidate, at] <= moments.coherence + max(4 * width, self.mixed * between)
             contradicts = groups.contradiction[candidate, at] >= self.contradiction * groups.foreign[target]
             p_value = enriched_by_chance(hits, int(outside[at]), here, elsewhere, self.enrichment)
-            dirty = contradicts and from_label <= 2 and from_all <= 4
+            dirty = contradicts and from_label <= 2 and incoherent
             stands_apart = inside[EDGES == APART][0] >= self.gap * inside[EDGES == LOWEST][0]
-            clean = hits >= self.min_clean_hits and stands_apart and abs(from_label) <= 3 and not contradicts
+            clean = hits >= self.min_clean_hits and stands_apart and abs(from_label) <= 5 and not contradicts
             if p_value <= self.max_p and (dirty or clean):
                 facts = (
                     float(groups.coherence[candidate, at]),
                     float(moments.target_coherence[target]),
                     float(groups.contradiction[candidate, at]),
+                    float(groups.foreign[target]),
                 )
-                verdict = Verdict(candidate, target, not dirty, float(EDGES[at]), hits, int(outside[at]), *facts, p_value)
+                verdict = Verdict(
+                    candidate, target, not dirty, float(EDGES[at]), hits, int(outside[at]), *facts, p_value, int(inside[0]) - hits
+                )
                 best = verdict if best is None or verdict.worth > best.worth else best
         return best
 

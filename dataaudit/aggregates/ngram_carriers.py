@@ -61,7 +61,8 @@ class NgramCarriersView:
     (flipped labels may all come from one).  `lean` is 1 where carriers look like their target's texts otherwise do and
     0 where they look like everything else; `lean_z` counts standard deviations below 1.  `axes`, `origin`, `gap`,
     `inside` and `outside` (a row a target) give the lean of a text and its spread in and outside the target.  `lowest` (n, 32)
-    is a MinHash of the set of carriers: the share of equal entries estimates the overlap of two sets.  `extra` is the number of "unlike text".
+    is a MinHash of the set of carriers: the share of equal entries estimates the overlap of two sets.  `extra` is the
+    number of "unlike text".
     """
 
     ngram: NDArray[np.uint64]

@@ -33,6 +33,7 @@ DISAGREEMENT_SHARES = (0.01, 0.03, 0.1, 0.2)
 TEMPLATE_SHARES = (0.01, 0.03, 0.1)
 SPECTRAL_SHARES = (0.03, 0.1)
 AXES = 6
+STANDS_OUT = 4.5
 ALIKE = 0.8
 """Candidates of one label whose hits overlap by more than this (Jaccard) are one."""
 
@@ -175,13 +176,15 @@ class PixelModels:
         for f in range(FOLDS):
             exact = features[rows[own_fold == f]].astype(np.float64) @ whole[:, f].T.astype(np.float64)
             judged[:, own_fold == f] = exact.T
-        known: list[NDArray[np.bool_]] = []
-        for name, share, weight, values in zip(names, shares, whole, judged, strict=True):
-            middle, scale = robust_scale(values)
-            hits = (values - middle) / scale > 4.0
-            if hits.sum() >= 5 and not any((hits & k).sum() > ALIKE * (hits | k).sum() for k in known):
-                known.append(hits)
-                yield f"{name} {share:g}", weight, middle, scale, float(hits.sum())
+        scales = [robust_scale(values) for values in judged]
+        z = np.stack([(values - m) / s for values, (m, s) in zip(judged, scales, strict=True)])
+        hits = z > 4.0
+        clearest = np.argsort(-np.minimum(z, 14.0).sum(axis=1, where=hits), kind="stable")
+        known: list[int] = []
+        for c in clearest:
+            if hits[c].sum() >= 5 and not any((hits[c] & hits[k]).sum() > ALIKE * (hits[c] | hits[k]).sum() for k in known):
+                known.append(int(c))
+                yield f"{names[c]} {shares[c]:g}", whole[c], *scales[c], float(hits[c].sum())
 
     def _beginnings(
         self, mine: NDArray[np.float32], own_fold: NDArray[np.int64], doubt: NDArray[np.float64], solve: Any
@@ -220,9 +223,11 @@ class PixelModels:
         rest = len(mine) - np.bincount(own_fold, minlength=FOLDS)
         usual = (sums.sum(axis=0) - sums) / np.maximum(1, rest)[:, None]
         weights = np.zeros((len(scores), FOLDS, mine.shape[1]), np.float32)
-        raw = np.empty(scores.shape)
+        raw, standing_out = np.empty(scores.shape), seeds
         for turn in range(self.rounds):
-            chosen = [np.argsort(-s, kind="stable")[: k * (2 if turn == 0 else 1)] for s, k in zip(scores, seeds, strict=True)]
+            # Twice the seeds at first, since few of them are right; as many as stand out in the end, since by then most are.
+            sizes = 2 * seeds if turn == 0 else np.maximum(seeds, standing_out) if turn == self.rounds - 1 else seeds
+            chosen = [np.argsort(-s, kind="stable")[:k] for s, k in zip(scores, sizes, strict=True)]
             for f in range(FOLDS):
                 trained = [c[own_fold[c] != f] for c in chosen]
                 contrast = np.stack([mine[c].mean(axis=0) - usual[f] if len(c) else -usual[f] for c in trained])
@@ -230,7 +235,9 @@ class PixelModels:
                 weights[:, f] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
                 raw[:, own_fold == f] = weights[:, f] @ mine[own_fold == f].T
             scales = [robust_scale(values) for values in raw]
-            scores = np.stack([(values - m) / s for values, (m, s) in zip(raw, scales, strict=True)]) + priors
+            z = np.stack([(values - m) / s for values, (m, s) in zip(raw, scales, strict=True)])
+            standing_out = np.minimum((z > STANDS_OUT).sum(axis=1), len(mine) // 4)
+            scores = z + priors
         return weights
 
 

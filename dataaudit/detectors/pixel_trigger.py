@@ -21,10 +21,7 @@ from dataaudit.features.thumbnail import thumbnail
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 1000
-LOWEST = 3.0
-APART = 7.0
-"""A clean-label trigger stands apart: of the rows with z >= LOWEST, most are even beyond APART."""
-REACH = 1.5
+REACH = 1.0
 """How far below the threshold on z a row may be that contradicts its label too: few innocents do both."""
 
 
@@ -91,9 +88,10 @@ class PixelTrigger:
     false_share: float = 0.05
     contradiction: float = 0.6
     enrichment: float = 3.0
-    gap: float = 0.85
+    gap: float = 0.9
+    clean_purity: float = 0.95
     mixed: float = 0.5
-    max_p: float = 1e-6
+    max_p: float = 1e-8
 
     def unavailable(self, plan: Plan) -> str | None:
         """Only labelled images can be looked at."""
@@ -155,8 +153,8 @@ class PixelTrigger:
             contradicts = groups.contradiction[candidate, at] >= self.contradiction * groups.foreign[target]
             p_value = enriched_by_chance(hits, int(outside[at]), here, elsewhere, self.enrichment)
             dirty = contradicts and from_label <= 2 and incoherent
-            stands_apart = inside[EDGES == APART][0] >= self.gap * inside[EDGES == LOWEST][0]
-            clean = hits >= self.min_clean_hits and stands_apart and abs(from_label) <= 5 and not contradicts
+            pure = hits >= self.clean_purity * (hits + outside[at])
+            clean = hits >= self.min_clean_hits and pure and stand_apart(inside, self.gap) and abs(from_label) <= 5 and not contradicts
             if p_value <= self.max_p and (dirty or clean):
                 facts = (
                     float(groups.coherence[candidate, at]),
@@ -200,6 +198,16 @@ class PixelTrigger:
             evidence["place"] = place
             where = f" The change is local: {place[2]} x {place[3]} pixels at column {place[0]}, row {place[1]} of the 32 x 32 thumbnail."
         return replace(finding, evidence=evidence, reason=finding.reason + where)
+
+
+def stand_apart(inside: NDArray[np.int64], gap: float) -> bool:
+    """Whether a threshold on z can be doubled and keep a share `gap` of the rows beyond it: a trigger is there or not, a look fades.
+
+    `inside` (b,) counts the rows beyond each of `EDGES`.
+    """
+    doubled = np.searchsorted(EDGES, 2 * EDGES)
+    there = doubled < len(EDGES)
+    return bool((inside[doubled[there]] >= np.maximum(1, gap * inside[there])).any())
 
 
 def enriched_by_chance(hits: int, outside: int, here: int, elsewhere: int, enrichment: float) -> float:

@@ -88,3 +88,10 @@ def test_the_column_gives_back_the_pictures_however_it_is_cut() -> None:
         [pa.array([i.tobytes() for i in images], pa.binary(3072)).slice(1, 2), pa.array([images[4].tobytes()], pa.binary(3072))]
     )
     assert from_column(column)[:, 0, 0, 0].tolist() == [1, 2, 4]
+
+
+def test_a_photograph_is_made_smaller_before_it_joins_a_batch():
+    out = io.BytesIO()
+    Image.new("RGB", (3000, 1000), "red").save(out, "JPEG")
+    decoded = decode_image(out.getvalue(), Limits())
+    assert decoded.shape == (171, 512, 3)

@@ -48,7 +48,14 @@ def summary(audit: AuditDirectory) -> RenderableType:
     if others:
         parts += ["", finding_table(others[:OTHERS]), *more(len(others) - OTHERS, "findings")]
     counts = f"{said['samples']:,} samples, {said['flagged']:,} flagged, {said['skipped']:,} skipped, {said['seconds']} s"
-    return Group(*parts, "", safe(counts, style="dim"), safe(f"Report: {audit.path / 'report.html'}", 1000, "dim"))
+    parts += ["", safe(read_as(said["settings"]), 400, "dim")]
+    return Group(*parts, safe(counts, style="dim"), safe(f"Report: {audit.path / 'report.html'}", 1000, "dim"))
+
+
+def read_as(settings: Mapping[str, Any]) -> str:
+    """What the data were taken for, so that a wrong guess is noticed."""
+    named = ", ".join(f"{role} {name!r}" for role, name in settings.get("columns", {}).items() if name)
+    return f"Read as {settings.get('modality', 'unknown').replace('-', ' ')}: {named or 'no columns named'}"
 
 
 def campaign_table(campaigns: list[Finding]) -> Table:

@@ -17,6 +17,7 @@ import os
 import random
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def audit(planted: Planted, kind: str, encoder: str) -> list[dict[str, object]]:
     return campaigns
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=["mails", "chat", "instructions"])
     parser.add_argument("root", nargs="?", type=Path)
@@ -138,7 +139,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--encoder", default="hashed")
     parser.add_argument("--out", type=Path, default=Path("detection_text.jsonl"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.corpus == "mails" and not options.root:
         parser.error("mails needs the directory of the unpacked mails")
     done = {json.loads(line)["cell"] for line in options.out.read_text().splitlines()} if options.out.exists() else set()

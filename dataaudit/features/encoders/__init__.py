@@ -10,6 +10,7 @@ open_clip:MODEL/PATH            a local .safetensors file
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 
 from dataaudit.errors import ConfigurationError
 from dataaudit.model import Modality
+
+# Before huggingface_hub is imported: a download from the hub, if one is asked for, tells nothing else.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 IMAGES = ("efficientnet-lite2",)
 TEXTS = ("minilm", "hashed")

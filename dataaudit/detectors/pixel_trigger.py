@@ -238,7 +238,7 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], view
         "threshold_z": verdict.threshold,
         "hits_in_other_labels": verdict.outside,
         "null": "carriers fall into this label at three times its share",
-        "innocent_cause_ruled_out": innocent,
+        "ruled_out": innocent,
     }
     return Finding(
         id=fingerprint("pixel_trigger", name, verdict.clean_label),

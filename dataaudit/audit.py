@@ -122,7 +122,8 @@ class Audit:
     ) -> FinishedAudit:
         """Describe, fuse, judge, and write the audit directory."""
         plan, cache = self.prepared.plan, self.prepared.cache
-        detectors, idle = choose(plan, self.settings)
+        detectors, unavailable = choose(plan, self.settings)
+        idle = [*unavailable, *self.prepared.unseen]
         found, evidence = look(detected, detectors, shards, views, plan, cache, engine, watch)
         findings = all_findings(found, shards)
         score_risks(findings, shards, detected.scores, list(detectors), cache, self.out, engine, watch)

@@ -55,7 +55,7 @@ def _looked(c: Coverage) -> str:
     if c.skipped_samples or c.skipped_shards:
         sentence += f"; {c.skipped_samples:,} samples and {c.skipped_shards:,} whole shards could not be read"
     if c.idle:
-        sentence += f"; {', '.join(c.idle)} could not look at such data"
+        sentence += f"; not run on such data: {', '.join(c.idle)}"
     return sentence + ". What share of an attack this audit would have found was not measured."
 
 

@@ -22,11 +22,12 @@ DEFAULT_ENCODER: dict[Modality, str] = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """The audit's plan and its shards, in name order."""
+    """The audit's plan and its shards, in name order; `unseen` is what nothing here can look at, and why."""
 
     plan: Plan
     shards: tuple[Shard, ...]
     skipped: tuple[Skipped, ...]
+    unseen: tuple[Skipped, ...]
     cache: Cache
 
 
@@ -35,10 +36,15 @@ def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared
     found = sources.inventory(locations)
     wanted = Columns(settings.content, settings.target, settings.id, settings.embedding)
     modality, columns, kind = _detect(found.shards, wanted)
+    unseen: tuple[Skipped, ...] = ()
+    if modality == "labelled-images" and kind == "text":
+        kind = "none"
+        reason = "captions are not compared with their images yet; the images were audited without them"
+        unseen = (Skipped("captions", "detect", reason),)
     cache = Cache(Path(settings.cache) if settings.cache else out / "features")
     encoder = "given" if columns.embedding else settings.encoder or DEFAULT_ENCODER[modality]
     plan = Plan(modality, columns, kind, encoder, cache.salt(settings.seed))
-    return Prepared(plan, found.shards, found.skipped, cache)
+    return Prepared(plan, found.shards, found.skipped, unseen, cache)
 
 
 def _detect(shards: Sequence[Shard], wanted: Columns) -> tuple[Modality, Columns, TargetKind]:

@@ -41,7 +41,7 @@ def test_one_sample_in_a_thousand_may_be_unreadable():
 def test_the_sentence_says_what_was_looked_at_and_never_clean():
     sentence = judge([], LOOKED, 0.001).sentence
     assert "1,000 samples in 4 shards" in sentence
-    assert "pixel_trigger could not look" in sentence
+    assert "not run on such data: pixel_trigger" in sentence
     assert "not measured" in sentence
     assert "clean" not in sentence
 

@@ -128,7 +128,7 @@ class _Words(html.parser.HTMLParser):
         self.texts: list[str] = []
         self.hidden = 0
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002 - the parser's interface
+    def handle_starttag(self, tag: str, attrs: object) -> None:
         self.hidden += tag in ("script", "style")
         self.texts.append(" ")
 

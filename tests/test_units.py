@@ -1,5 +1,6 @@
 """What every unit owes: a test of its own name, a docstring that explains it, settings that can be compared."""
 
+import dataclasses
 import inspect
 from pathlib import Path
 
@@ -45,6 +46,6 @@ def test_an_unknown_setting_is_refused_by_name():
 
 def test_a_setting_of_another_type_is_refused():
     name, unit = next(iter(DETECTORS.items()))
-    field = next(iter(unit.__dataclass_fields__))
+    field = dataclasses.fields(unit)[0].name
     with pytest.raises(ConfigurationError, match="must be"):
         configured(name, unit, {field: object()})

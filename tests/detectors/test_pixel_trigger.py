@@ -113,9 +113,10 @@ def test_a_patch_with_wrong_labels_is_found_and_pictured() -> None:
     assert len(picture) <= 8192
 
 
-def test_a_blend_with_right_labels_is_found_by_its_template() -> None:
+def test_a_blend_with_right_labels_is_found() -> None:
+    """With four labels, 36 pure carriers are the proof that 14 are with ten: the fewer labels, the likelier purity by chance."""
     clean = pictures()
-    chosen = np.flatnonzero(clean.truth == 2)[::12]
+    chosen = np.flatnonzero(clean.truth == 2)[::9]
     pixels = clean.pixels.copy()
     pixels[chosen] = Blend(alpha=0.3, coloured=False).apply(pixels[chosen])
     table = table_of(pixels, clean.truth, clean.vectors)

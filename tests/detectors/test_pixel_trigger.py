@@ -16,11 +16,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dataaudit.aggregates.moments import Moments
-from dataaudit.aggregates.pixel_groups import PixelGroups
+from dataaudit.aggregates.pixel_groups import EDGES, PixelGroups
 from dataaudit.aggregates.pixel_models import PixelModels
 from dataaudit.aggregates.targets import Targets
 from dataaudit.attacks.images import Blend, Patch
-from dataaudit.detectors.pixel_trigger import PixelTrigger, locate
+from dataaudit.detectors.pixel_trigger import PixelTrigger, Verdict, locate, stand_apart
 from dataaudit.features.embedding import quantise, to_column
 from dataaudit.features.thumbnail import BYTES
 from dataaudit.model import Columns, Finding, Plan, Sample
@@ -180,3 +180,16 @@ def png(table: pa.Table, row: int) -> Sample:
     out = io.BytesIO()
     Image.frombytes("RGB", (32, 32), table.column("thumbnail")[row].as_py()).save(out, format="PNG")
     return Sample(f"a.tar#{row}", str(row), out.getvalue(), table.column("target")[row].as_py(), 0, 1)
+
+
+def test_a_trigger_stands_apart_and_a_look_fades() -> None:
+    edges = len(EDGES)
+    assert stand_apart(np.array([61, 60, 60, 60, 60, 60, 60, 60, 55, 40, 9][:edges]), 0.9)
+    assert not stand_apart(np.array([76, 70, 63, 58, 54, 50, 48, 43, 30, 12, 2][:edges]), 0.9)
+    assert not stand_apart(np.zeros(edges, np.int64), 0.9)
+
+
+def test_forty_pure_hits_are_worth_more_than_sixty_of_which_a_third_agree_with_their_label() -> None:
+    pure = Verdict(0, 0, False, 7.0, 40, 0, 0.44, 0.52, 0.97, 0.97, 1e-20, 2)
+    more = Verdict(1, 0, False, 4.0, 62, 2, 0.46, 0.52, 0.76, 0.97, 1e-20, 15)
+    assert pure.worth > more.worth

@@ -1,0 +1,42 @@
+"""Labels are counted by name; responses that say alike share a cluster, and blank ones have a target of their own."""
+
+import numpy as np
+import pyarrow as pa
+
+from dataaudit.aggregates.targets import Targets, spherical_k_means
+from dataaudit.features.embedding import quantise, to_column
+from dataaudit.model import Columns, Plan
+
+LABELLED = {"plan": Plan("labelled-text", Columns("text", "label"), "label", "hashed", "0" * 32)}
+ANSWERED = {"plan": Plan("instructions", Columns("prompt", "response"), "text", "hashed", "0" * 32)}
+
+
+def test_labels_are_numbered_by_name_and_counted():
+    table = pa.table({"target": ["spam", "ham", None, "spam"], "rank": pa.array([1, 2, 3, 4], pa.uint64())})
+    unit = Targets()
+    view = unit.finish(unit.start(table, LABELLED), LABELLED)
+    assert view.names.tolist() == ["ham", "spam"]
+    assert view.counts.tolist() == [1, 2]
+    assert view.index(table).tolist() == [1, 0, -1, 1]
+
+
+def test_answers_of_one_kind_share_a_target():
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(np.eye(16)[:3], 40, axis=0) + 0.05 * rng.normal(size=(120, 16))
+    table = pa.table(
+        {
+            "target": [f"answer {i}" for i in range(120)],
+            "rank": pa.array(rng.permutation(120), pa.uint64()),
+            "target_embedding": to_column(quantise(kinds)),
+        }
+    )
+    unit = Targets(clusters=6)
+    found = unit.finish(unit.start(table, ANSWERED), ANSWERED).index(table)
+    kinds_of = [set(found[k * 40 : k * 40 + 40].tolist()) for k in range(3)]
+    assert not kinds_of[0] & kinds_of[1]
+    assert not kinds_of[1] & kinds_of[2]
+
+
+def test_fewer_rows_than_clusters_are_their_own_centroids():
+    rows = np.eye(4, dtype=np.float32)
+    np.testing.assert_array_equal(spherical_k_means(rows, 8), rows)

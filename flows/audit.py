@@ -105,9 +105,10 @@ def stages(sources: Sequence[str], out: Path, settings: Settings, address: str, 
     plan, cache = audit.prepared.plan, audit.prepared.cache
     dealt = batches(audit.prepared.shards, workers * BATCHES_PER_WORKER)
     running = extract_batch.map(dealt, unmapped(plan), unmapped(cache))
-    running.result()
-    # Every shard has its marker now; this only reads them.
-    shards = extract(audit.prepared.shards, plan, cache, Serial(), watch)
+    running.wait()
+    # This reads the markers, and tries once more what has none: a shard that kills its workers becomes a skip, as in a plain scan.
+    with connect(address) as engine:
+        shards = extract(audit.prepared.shards, plan, cache, engine, watch)
     views = aggregate(audit, shards, address, watch)
     detected = detect(audit, shards, views, address, watch)
     written = judge(audit, shards, views, detected, address, watch)

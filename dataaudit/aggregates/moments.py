@@ -140,7 +140,7 @@ class Moments:
             principal_axes(covariance, self.axes).astype(np.float32),
             float(mean_cosine(total[None], np.array([everything]))[0]),
             mean_cosine(both, size),
-            spread_along_means(both, size, outer.sum(axis=0)),
+            spread_along_means(state.sums.sum(axis=0) / scale, state.counts.sum(axis=0), outer.sum(axis=0))[:-1],
         )
 
 

@@ -40,7 +40,9 @@ ALIKE = 0.8
 
 @dataclass(frozen=True)
 class PixelModelsState:
-    """The samples of smallest rank of each label: `grey` (n, 1024), `disagreement` (n,) in 1/1024 nat."""
+    """The `cap` samples of smallest rank of each label: `grey` (n, 1024), `disagreement` (n,) in 1/1024 nat."""
+
+    cap: int
 
     rank: NDArray[np.uint64]
     target: NDArray[np.int32]
@@ -98,27 +100,35 @@ class PixelModels:
     def start(self, table: pa.Table, views: Views) -> PixelModelsState:
         """The sample of a batch."""
         if "thumbnail" not in table.column_names:
-            return self._kept(np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int32), np.empty((0, RESIDUAL), np.uint8))
+            nothing = np.empty(0, np.int32)
+            return PixelModelsState(0, np.empty(0, np.uint64), nothing, nothing, np.empty((0, RESIDUAL), np.uint8))
         target = views["targets"].index(table)
+        labels = self.learnable(views["targets"].counts)
+        cap = self.sample // max(1, int(labels.sum()))
         rank = np.asarray(table.column("rank"), dtype=np.uint64)
         disagreement = np.rint(views["moments"].disagreement(table, views) * DISAGREEMENT_STEPS).astype(np.int32)
         pictures = grey(thumbnail.from_column(table.column("thumbnail")))
-        some = target >= 0
-        return self._kept(rank[some], target[some], disagreement[some], pictures[some], len(views["targets"].names))
+        some = (target >= 0) & labels[np.maximum(target, 0)] if len(labels) else target >= 0
+        return self._kept(cap, rank[some], target[some], disagreement[some], pictures[some])
 
     def merge(self, a: PixelModelsState, b: PixelModelsState) -> PixelModelsState:
         """The smallest ranks of both; copies (same rank) count once."""
         rank, target = np.concatenate([a.rank, b.rank]), np.concatenate([a.target, b.target])
         disagreement, pictures = np.concatenate([a.disagreement, b.disagreement]), np.concatenate([a.grey, b.grey])
-        return self._kept(rank, target, disagreement, pictures)
+        return self._kept(max(a.cap, b.cap), rank, target, disagreement, pictures)
+
+    def learnable(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Labels with images enough, the most frequent ones where there are more than the sample has room for, (L,)."""
+        room = self.sample // self.min_label
+        largest = np.argsort(-counts, kind="stable")[:room]
+        return np.asarray((counts >= self.min_label) & np.isin(np.arange(len(counts)), largest))
 
     def _kept(
-        self, rank: NDArray[Any], target: NDArray[Any], disagreement: NDArray[Any], pictures: NDArray[Any], labels: int = 1
+        self, cap: int, rank: NDArray[Any], target: NDArray[Any], disagreement: NDArray[Any], pictures: NDArray[Any]
     ) -> PixelModelsState:
         _, first = np.unique(rank, return_index=True)
-        most = int(target[first].max(initial=0)) + 1
-        kept = first[bottom_k_of_each(target[first], rank[first], self.sample // max(labels, most))] if len(first) else first
-        return PixelModelsState(rank[kept], target[kept], disagreement[kept], pictures[kept])
+        kept = first[bottom_k_of_each(target[first], rank[first], cap)] if len(first) else first
+        return PixelModelsState(cap, rank[kept], target[kept], disagreement[kept], pictures[kept])
 
     def finish(self, state: PixelModelsState, views: Views) -> PixelModelsView:
         """Learn every label's candidates, and keep those that find anything."""
@@ -126,7 +136,8 @@ class PixelModels:
 
         labels = len(views["targets"].names)
         size = np.bincount(state.target, minlength=labels)
-        learnt = size >= self.min_label
+        # Without moments (too many labels) nothing tells content from label.
+        learnt = (size >= self.min_label) & (len(views["moments"].counts) > 0)
         if not learnt.any():
             return self._nothing(learnt, np.zeros((labels, RESIDUAL), np.float32))
         raw = np.concatenate([low_level(state.grey[i : i + CHUNK]) for i in range(0, len(state.grey), CHUNK)])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.sampling import bottom_k
+from dataaudit.errors import ConfigurationError
 from dataaudit.features import embedding
 
 
@@ -40,7 +41,11 @@ class TargetsView:
         """The number of each row's target, -1 where there is none."""
         if self.kind == "text":
             present = np.asarray(pc.is_valid(table.column("target")))
-            nearest = np.argmax(embedding.unit(table, "target_embedding") @ self.centroids.T, axis=1)
+            if not len(self.centroids):
+                return np.where(present, len(self.names) - 1, -1).astype(np.int32)
+            # Whole numbers, so that no near-tie depends on the batch that a row came in.
+            whole = np.rint(self.centroids.T.astype(np.float64) * embedding.SCALE)
+            nearest = np.argmax(embedding.from_column(table, "target_embedding").astype(np.float64) @ whole, axis=1)
             blank = np.asarray(pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table.column("target")), ""), False))
             return np.where(present, np.where(blank, len(self.names) - 1, nearest), -1).astype(np.int32)
         found = pc.index_in(table.column("target"), value_set=pa.array(self.names.tolist(), pa.string()))
@@ -73,10 +78,12 @@ class Targets:
         names = np.array(tally.field("values").to_pylist(), dtype=np.str_)
         order = np.argsort(names)
         counts = np.asarray(tally.field("counts"), dtype=np.int64)
+        self._bounded(names)
         return TargetsState(names[order], counts[order], np.empty(0, np.uint64), np.empty((0, 0), np.int16))
 
     def merge(self, a: TargetsState, b: TargetsState) -> TargetsState:
         names, inverse = np.unique(np.concatenate([a.names, b.names]), return_inverse=True)
+        self._bounded(names)
         counts = np.bincount(inverse, np.concatenate([a.counts, b.counts]), len(names)).astype(np.int64)
         if not len(a.rank) or not len(b.rank):
             full = a if len(a.rank) else b
@@ -84,6 +91,13 @@ class Targets:
         rank = np.concatenate([a.rank, b.rank])
         kept = bottom_k(rank, self.sample)
         return TargetsState(names, counts, rank[kept], np.concatenate([a.vectors, b.vectors])[kept])
+
+    def _bounded(self, names: NDArray[np.str_]) -> None:
+        if len(names) > self.max_labels:
+            raise ConfigurationError(
+                f"the target has more than {self.max_labels:,} different labels, which is no set of classes; "
+                "name another column with --target"
+            )
 
     def finish(self, state: TargetsState, views: Views) -> TargetsView:
         kind = plan_of(views).target_kind

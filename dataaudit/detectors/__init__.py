@@ -53,6 +53,10 @@ class Detector(Protocol):
         """
         ...
 
+    def blind(self, views: Views) -> str | None:
+        """What part of such data this detector could not look at, or None where it saw all of it."""
+        ...
+
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """A second look at a finding's strongest samples, re-read from the source: name or picture the trigger."""
         ...

@@ -118,6 +118,13 @@ class LabelConsistency:
                 found.append((a, b, n, p_value))
         return found
 
+    def blind(self, views: Views) -> str | None:
+        """Beyond a number of targets they are not told apart."""
+        count = len(views["targets"].names)
+        if count < 2:
+            return "there is one target only, which nothing can contradict"
+        return None if len(views["moments"].counts) else f"{count:,} targets are too many to tell apart; only near neighbours were compared"
+
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Nothing to add: sample and label stand side by side."""
         return finding

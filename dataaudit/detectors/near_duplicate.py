@@ -165,6 +165,13 @@ class NearDuplicate:
             groups=groups(rows),
         )
 
+    def blind(self, views: Views) -> str | None:
+        """Exact copies are looked for in a bounded sample, near-copies in a smaller one."""
+        view = views["near_duplicates"]
+        if view.looked_at < view.seen:
+            return f"{view.looked_at:,} of {view.seen:,} samples were compared"
+        return None if view.compared else "exact copies only, since such data has no hashes of likeness"
+
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Show the beginning of up to three of the texts."""
         texts = [" ".join(s.content[:4096].split())[:EXCERPT] for s in samples if isinstance(s.content, str)][:3]

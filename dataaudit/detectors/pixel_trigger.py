@@ -180,6 +180,12 @@ class PixelTrigger:
                 ids = tuple(marked.column("sample_id").take(pa.array(members[:CAP])).to_pylist())
                 yield campaign(verdict, name, len(members), ids, views)
 
+    def blind(self, views: Views) -> str | None:
+        """Labels with few images, and those beyond what the sample holds, have no model."""
+        learnt = views["pixel_models"].learnt
+        unlearnt = int((~learnt).sum())
+        return f"{unlearnt:,} of {len(learnt):,} labels have too few images to learn from, or are too many" if unlearnt else None
+
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Adds a picture of the trigger, the carriers' mean residual minus their label's, and its place where it is local."""
         batch, _ = decode(samples, plan_of(views))

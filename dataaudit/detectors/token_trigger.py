@@ -102,6 +102,11 @@ class TokenTrigger:
             found.append(self._finding(number, best, members, rows, view, verdicts, str(names[view.target[best]])))
         yield from sorted(found, key=lambda f: (-f.risk, f.id))
 
+    def blind(self, views: Views) -> str | None:
+        """Very large vocabularies are examined in part."""
+        share = views["ngram_carriers"].examined
+        return None if share >= 1 else f"{share:.1%} of the n-grams were examined"
+
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Name the phrase from the re-read carriers, and let a boilerplate phrase go."""
         key = plan_of(views).key("ngrams")

@@ -1,6 +1,6 @@
 """Runs functions handed to it, one item at a time, and knows nothing of audits.
 
-`Serial` runs in this process (tests, tiny data); `dask.connect` runs on a cluster.  Both call the same
+`Serial` runs in this process (tests, tiny data); `distributed.connect` runs on a cluster.  Both call the same
 function with the same thread limits, so their results are the same to the bit.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+
+from dataaudit.errors import EngineError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,6 +46,14 @@ def single_threaded(function: Callable[[T], R], item: T) -> R:
 
     with threadpool_limits(1):
         return function(item)
+
+
+def results(engine: Engine, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """The results of all items, where the work is worth nothing without each of them: a lost one is an EngineError."""
+    for item, result in engine.map(function, items):
+        if isinstance(result, Lost):
+            raise EngineError(f"{str(item)[:200]}: {result.reason}")
+        yield result
 
 
 @dataclass(frozen=True)

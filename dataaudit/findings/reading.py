@@ -10,9 +10,13 @@ FEWEST = 5
 SHARE = 0.01
 
 
-def skips(rows: Mapping[str, int], skipped: Mapping[str, Sequence[Skipped]]) -> Iterator[Finding]:
-    """One finding a shard whose share of unreadable samples stands far above the others'; arguments are by shard name."""
-    lost = {name: len(items) for name, items in skipped.items()}
+def skips(rows: Mapping[str, int], unread: Mapping[str, tuple[int, Sequence[Skipped]]]) -> Iterator[Finding]:
+    """One finding a shard whose share of unreadable samples stands far above the others'.
+
+    By shard name: `rows` that were read, and of those that were not how many and some examples.
+    """
+    lost = {name: count for name, (count, _) in unread.items()}
+    skipped = {name: examples for name, (_, examples) in unread.items()}
     total, gone = sum(rows.values()), sum(lost.values())
     for name in sorted(lost, key=lambda n: (-lost[n], n)):
         share = lost[name] / (rows.get(name, 0) + lost[name])

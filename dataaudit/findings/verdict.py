@@ -13,7 +13,7 @@ VerdictKind = Literal["poisoned", "unsafe_files", "incomplete", "nothing_found"]
 
 @dataclass(frozen=True)
 class Coverage:
-    """What was looked at: samples and shards read, samples and shards not, detectors that ran and did not."""
+    """What was looked at: samples and shards read, samples and shards not, detectors that ran, that did not, and that saw only a part."""
 
     samples: int
     shards: int
@@ -21,6 +21,7 @@ class Coverage:
     skipped_shards: int
     detectors: tuple[str, ...]
     idle: tuple[str, ...]
+    partly: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def _looked(c: Coverage) -> str:
         sentence += f"; {c.skipped_samples:,} samples and {c.skipped_shards:,} whole shards could not be read"
     if c.idle:
         sentence += f"; not run on such data: {', '.join(c.idle)}"
+    if c.partly:
+        sentence += f"; in part only: {', '.join(c.partly)}"
     return sentence + ". What share of an attack this audit would have found was not measured."
 
 

@@ -34,7 +34,7 @@ class Limits:
     header_bytes: int = 64 << 10
     line_bytes: int = 16 << 20
     key_chars: int = 1024
-    vector_size: int = 65_536
+    vector_size: int = 4096
     expansion: int = 200
     expansion_grace: int = 1 << 30
     row_group_batch: int = 32 << 20

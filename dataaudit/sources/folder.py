@@ -62,7 +62,7 @@ def _shard(directory: str, name: str, part: int, parts: int, files: Sequence[pat
 
 
 def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
-    """All images; the digest is over the sorted names and SHA-256 of the files."""
+    """All images; the digest is over the label, which is the directory's name, and the sorted names and SHA-256 of the files."""
     whole, size = hashlib.sha256(), 0
     place = _place(shard)
     try:
@@ -70,6 +70,7 @@ def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Sk
     except (OSError, SourceError) as error:
         yield skipped_shard(shard, f"cannot be listed ({error})")
         files = []
+    whole.update(f"{'' if place.flat else _directory_name(place)}\n".encode("utf-8", "surrogateescape"))
     for number, file in enumerate(files):
         key = _key(file)
         if file.problem:
@@ -155,4 +156,8 @@ def _label(place: _Place, columns: Columns) -> str | None:
         return None
     if place.flat:
         raise UnreadableError("it lies in no class directory, so it has no label")
+    return _directory_name(place)
+
+
+def _directory_name(place: _Place) -> str:
     return place.directory.rstrip("/").rpartition("/")[2]

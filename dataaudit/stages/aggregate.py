@@ -8,6 +8,7 @@ only what is new.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +20,8 @@ import pyarrow.parquet as pq
 
 from dataaudit.aggregates import Aggregate
 from dataaudit.discovery import recipe, units
-from dataaudit.engine import Engine, Lost
-from dataaudit.errors import ConfigurationError, EngineError
+from dataaudit.engine import Engine, results
+from dataaudit.errors import ConfigurationError
 from dataaudit.model import Plan, Progress, fingerprint
 from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.extract import Extracted
@@ -67,8 +68,8 @@ def aggregate(
 ) -> dict[str, str]:
     """The views that are wanted, and those they need, as file names in the cache."""
     known = units("dataaudit.aggregates")
-    tables = sorted({(e.shard.digest, e.features) for e in shards if e.rows})
-    multiplicity = {digest: sum(e.shard.digest == digest for e in shards if e.rows) for digest, _ in tables}
+    tables = sorted({(e.table, e.features) for e in shards if e.rows})
+    multiplicity = Counter(e.table for e in shards if e.rows)
     whole = fingerprint(sorted(multiplicity.items()))
     views: dict[str, str] = {}
     for wave in schedule(wanted) if tables else ():
@@ -96,20 +97,13 @@ def _run_wave(
 ) -> None:
     stage = "aggregate " + ", ".join(p.name for p in passes)
     start = partial(start_shard, passes=tuple(passes), views=dict(views), plan=plan, cache=cache)
-    for done, _ in enumerate(_results(engine, start, tables, "start"), 1):
+    for done, _ in enumerate(results(engine, start, tables), 1):
         watch(Progress(stage, done, len(tables)))
     # A shard that lies there twice counts twice.
     states = {p.name: [cache.state(p.state_recipe, digest) for digest, _ in tables for _ in range(multiplicity[digest])] for p in passes}
     finish = partial(finish_pass, states=states, views=dict(views), plan=plan, cache=cache)
-    for _ in _results(engine, finish, passes, "finish"):
+    for _ in results(engine, finish, passes):
         pass
-
-
-def _results(engine: Engine, function: Any, items: Iterable[Any], what: str) -> Iterator[Any]:
-    for item, result in engine.map(function, items):
-        if isinstance(result, Lost):
-            raise EngineError(f"aggregate {what} of {item}: {result.reason}")
-        yield result
 
 
 def start_shard(table: tuple[str, str], passes: Sequence[Pass], views: Mapping[str, str], plan: Plan, cache: Cache) -> None:

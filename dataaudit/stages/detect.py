@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from dataaudit.detectors import Detector
 from dataaudit.discovery import configured, recipe, units
-from dataaudit.engine import Engine, Lost
+from dataaudit.engine import Engine, results
 from dataaudit.errors import ConfigurationError, EngineError
 from dataaudit.model import Finding, Plan, Progress, Settings, Skipped, fingerprint
 from dataaudit.stages import Watch, unwatched
@@ -30,10 +30,20 @@ MARKED = 5_000_000
 
 @dataclass(frozen=True)
 class Detected:
-    """Where each shard's scores are (in shard order, "" for a shard without rows), and what was found."""
+    """Where each shard's scores are (in shard order, "" for a shard without rows), what was found, and what detectors were blind to."""
 
     scores: tuple[str, ...]
     findings: tuple[Finding, ...]
+    blind: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one detector found, and what it could not look at."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    blind: str | None
 
 
 def choose(plan: Plan, settings: Settings) -> tuple[dict[str, Detector], list[Skipped]]:
@@ -74,23 +84,14 @@ def detect(
         *(recipe(d, *(views[n] for n in d.needs)) for d in detectors.values()), *(f"{n}={v}" for n, v in sorted(views.items()))
     )
     score = partial(score_shard, detectors=dict(detectors), views=dict(views), plan=plan, cache=cache, kept=kept)
-    tables = sorted({(e.shard.digest, e.features) for e in shards if e.rows})
-    for done, _ in enumerate(_results(engine, score, tables), 1):
+    tables = sorted({(e.table, e.features) for e in shards if e.rows})
+    for done, _ in enumerate(results(engine, score, tables), 1):
         watch(Progress("detect", done, len(tables)))
-    scores = tuple(str(cache.scores(kept, e.shard.digest).relative_to(cache.root)) if e.rows else "" for e in shards)
+    scores = tuple(str(cache.scores(kept, e.table).relative_to(cache.root)) if e.rows else "" for e in shards)
     look = partial(find, shards=tuple(shards), scores=scores, views=dict(views), plan=plan, cache=cache)
-    found = dict(engine.map(look, list(detectors.items())))
-    for (name, _), result in found.items():
-        if isinstance(result, Lost):
-            raise EngineError(f"detector {name}: {result.reason}")
-    return Detected(scores, tuple(f for _, findings in sorted(found.items(), key=lambda i: i[0][0]) for f in findings))  # type: ignore[union-attr]
-
-
-def _results(engine: Engine, function: Any, items: Iterable[Any]) -> Iterable[Any]:
-    for item, result in engine.map(function, items):
-        if isinstance(result, Lost):
-            raise EngineError(f"detect {item}: {result.reason}")
-        yield result
+    found = sorted(results(engine, look, list(detectors.items())), key=lambda said: said.name)
+    blind = tuple(Skipped(said.name, "detect", f"in part: {said.blind}") for said in found if said.blind)
+    return Detected(scores, tuple(f for said in found for f in said.findings), blind)
 
 
 def score_shard(
@@ -127,16 +128,17 @@ def _checked(name: str, score: Any, rows: int) -> pa.Array:
 
 def find(
     named: tuple[str, Detector], shards: Sequence[Extracted], scores: Sequence[str], views: Mapping[str, str], plan: Plan, cache: Cache
-) -> list[Finding]:
+) -> Said:
     """One detector's findings, from the rows it marked."""
     name, detector = named
-    parts = [_marked(name, cache.root / path, e.shard.name) for e, path in zip(shards, scores, strict=True) if path]
-    if not parts:
-        return []
-    marked = pa.concat_tables(parts)
-    if marked.num_rows > MARKED:
-        raise EngineError(f"detector {name} marked {marked.num_rows} rows, more than the {MARKED} that can be looked at together")
-    return list(detector.findings(marked, load_views(detector.needs, views, plan, cache)))
+    parts: list[pa.Table] = []
+    for shard, path in zip(shards, scores, strict=True):
+        if path:
+            parts.append(_marked(name, cache.root / path, shard.shard.name))
+            if sum(p.num_rows for p in parts) > MARKED:
+                raise EngineError(f"detector {name} marked more than the {MARKED:,} rows that can be looked at together")
+    loaded = load_views(detector.needs, views, plan, cache)
+    return Said(name, tuple(detector.findings(pa.concat_tables(parts), loaded)), detector.blind(loaded))
 
 
 def _marked(name: str, path: Any, shard_name: str) -> pa.Table:

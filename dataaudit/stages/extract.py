@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,18 +27,28 @@ from dataaudit.store.records import atomic, write_json
 
 BATCH_SAMPLES = 128
 BATCH_BYTES = 16 << 20
+SKIPS = 1000
 REPEATED = re.compile(r"~[0-9]+$")
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """A finished shard: where its features are (relative to the cache), what could not be read of it, keys it repeats (at most 100)."""
+    """A finished shard: where its features are (relative to the cache), and what could not be read of it.
+
+    `skipped` holds at most 1,000 of the `lost` samples, and whatever concerns the whole shard; `repeated` at most 100 keys.
+    """
 
     shard: Shard
     features: str
     rows: int
     skipped: tuple[Skipped, ...]
     repeated: tuple[str, ...] = ()
+    lost: int = 0
+
+    @property
+    def table(self) -> str:
+        """What states and scores of this shard are stored under: its digest, or a name used once where it was not read to its end."""
+        return Path(self.features).stem
 
 
 def feature_recipe(plan: Plan) -> str:
@@ -69,14 +80,16 @@ def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracte
     temporary = marker.with_name(f".{marker.stem}.parquet")
     skipped: list[Skipped] = []
     repeated: list[str] = []
-    digest, rows = "", 0
+    digest, rows, lost = "", 0, 0
     with atomic(temporary) as out:
         writer: pq.ParquetWriter | None = None
         for piece in _pieces(shard, plan, features):
             if isinstance(piece, Digest):
                 digest = piece.sha256
             elif isinstance(piece, Skipped):
-                skipped.append(piece)
+                lost += piece.subject != shard.name
+                if piece.subject == shard.name or lost <= SKIPS:
+                    skipped.append(piece)
             else:
                 writer = writer or pq.ParquetWriter(out, piece.schema, compression="zstd")
                 writer.write_table(piece)
@@ -84,16 +97,18 @@ def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracte
                 rows += piece.num_rows
         if writer is not None:
             writer.close()
-    path = cache.features(kept, digest or fingerprint(shard))
+    path = cache.features(kept, digest or f"partial-{secrets.token_hex(16)}")
     if rows:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(path)
     else:
         temporary.unlink()
     found = Extracted(
-        replace(shard, digest=digest), str(path.relative_to(cache.root)) if rows else "", rows, tuple(skipped), tuple(repeated)
+        replace(shard, digest=digest), str(path.relative_to(cache.root)) if rows else "", rows, tuple(skipped), tuple(repeated), lost
     )
-    write_json(marker, asdict(found))
+    if digest:
+        # What was not read to its end may be readable next time.
+        write_json(marker, asdict(found))
     return found
 
 
@@ -105,6 +120,7 @@ def _read_marker(path: Path) -> Extracted:
         stored["rows"],
         tuple(Skipped(**s) for s in stored["skipped"]),
         tuple(stored["repeated"]),
+        stored["lost"],
     )
 
 

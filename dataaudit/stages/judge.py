@@ -22,7 +22,7 @@ from dataaudit.findings.verdict import Coverage, Verdict, judge
 from dataaudit.model import SEVERITIES, Finding, Progress, Settings, Skipped
 from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.detect import GROUP
-from dataaudit.stages.extract import Extracted, feature_recipe
+from dataaudit.stages.extract import SKIPS, Extracted, feature_recipe
 from dataaudit.stages.inventory import Prepared
 from dataaudit.store import directory
 from dataaudit.store.cache import Cache
@@ -107,7 +107,8 @@ def write_flagged(findings: Sequence[Finding], out: Path) -> int:
 
 def all_findings(found: Sequence[Finding], shards: Sequence[Extracted]) -> list[Finding]:
     """The detectors' findings and those about the reading, campaigns first, then by severity and risk."""
-    about = reading.skips({e.shard.name: e.rows for e in shards}, {e.shard.name: e.skipped for e in shards if e.skipped})
+    lost = {e.shard.name: (e.lost, e.skipped) for e in shards if e.lost}
+    about = reading.skips({e.shard.name: e.rows for e in shards}, lost)
     repeated = reading.repeated_keys({e.shard.name: e.repeated for e in shards})
     everything = [*found, *about, *repeated]
     return sorted(everything, key=lambda f: (f.kind != "campaign", -SEVERITIES.index(f.severity), -f.risk, f.id))
@@ -120,10 +121,11 @@ def coverage_of(prepared: Prepared, shards: Sequence[Extracted], detectors: Sequ
     return Coverage(
         samples=sum(e.rows for e in shards),
         shards=len(shards),
-        skipped_samples=sum(s.subject not in names for e in shards for s in e.skipped),
+        skipped_samples=sum(e.lost for e in shards),
         skipped_shards=len(whole),
         detectors=tuple(detectors),
-        idle=tuple(s.subject for s in idle),
+        idle=tuple(s.subject for s in idle if s.subject not in detectors),
+        partly=tuple(s.subject for s in idle if s.subject in detectors),
     )
 
 
@@ -184,7 +186,8 @@ def write_audit(
 ) -> dict[str, object]:
     """Write everything but scores, report and times; returns the summary."""
     flagged = write_flagged(findings, out)
-    skipped = [*prepared.skipped, *(s for e in shards for s in e.skipped), *idle]
+    more = [Skipped(e.shard.name, "extract", f"{e.lost - SKIPS:,} more samples could not be read") for e in shards if e.lost > SKIPS]
+    skipped = [*prepared.skipped, *(s for e in shards for s in e.skipped), *more, *idle]
     directory.write_findings(out, findings)
     directory.write_skipped(out, skipped)
     directory.write_evidence(out, "samples", evidence)

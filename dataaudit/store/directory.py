@@ -1,6 +1,6 @@
 """The audit directory, the public contract: written by the stages, read by reports, queries and the command line.
 
-    audit.json           summary; written last, so a directory that has one is complete
+    audit.json           summary; written after all tables, so a directory that has one is complete but for the report made of it
     findings.parquet     one row a finding
     samples.parquet      flagged samples
     scores/*.parquet     every audited sample
@@ -75,7 +75,8 @@ EVIDENCE = pa.schema({"sample_id": pa.string(), "findings": _IDS, "snippet": pa.
 def begin(directory: Path) -> None:
     """Make the directory ready for a new audit: an earlier summary goes first, so a torn rewrite never looks complete."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "audit.json").unlink(missing_ok=True)
+    for name in ("audit.json", "report.html"):
+        (directory / name).unlink(missing_ok=True)
 
 
 def write_findings(directory: Path, findings: Iterable[Finding]) -> None:

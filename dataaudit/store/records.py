@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import secrets
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,7 @@ def load(cls: type[T], path: Path) -> T:
         with np.load(path, allow_pickle=False) as stored:
             plain = json.loads(stored["__plain__"].tobytes())
             values = {name: stored[name] for name in stored.files if name != "__plain__"}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise AuditDirectoryError(f"{path}: not a readable {cls.__name__} ({error}); delete it and run again") from error
     values |= {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
     return cls(**values)

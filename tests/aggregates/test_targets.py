@@ -2,8 +2,10 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from dataaudit.aggregates.targets import Targets, spherical_k_means
+from dataaudit.errors import ConfigurationError
 from dataaudit.features.embedding import quantise, to_column
 from dataaudit.model import Columns, Plan
 
@@ -40,3 +42,18 @@ def test_answers_of_one_kind_share_a_target():
 def test_fewer_rows_than_clusters_are_their_own_centroids():
     rows = np.eye(4, dtype=np.float32)
     np.testing.assert_array_equal(spherical_k_means(rows, 8), rows)
+
+
+def test_a_column_of_ids_is_no_set_of_classes():
+    table = pa.table({"target": [f"id {i}" for i in range(30)], "rank": pa.array(range(30), pa.uint64())})
+    with pytest.raises(ConfigurationError, match="--target"):
+        Targets(max_labels=20).start(table, LABELLED)
+
+
+def test_answers_without_a_word_are_one_target():
+    table = pa.table(
+        {"target": [" ", ""], "rank": pa.array([1, 2], pa.uint64()), "target_embedding": to_column(np.zeros((2, 4), np.int16))}
+    )
+    unit = Targets()
+    view = unit.finish(unit.start(table, ANSWERED), ANSWERED)
+    assert view.names[view.index(table)].tolist() == ["no words", "no words"]

@@ -34,7 +34,7 @@ def test_directories_are_labels(tmp_path: Path) -> None:
         ("cat#1.jpg", b"cat/1.jpg", "cat"),
         ("cat#deep/2.PNG", b"cat/deep/2.PNG", "cat"),
     ]
-    told = "".join(f"{key}\0{hashlib.sha256(f'cat/{key}'.encode()).hexdigest()}\n" for key in ("1.jpg", "deep/2.PNG"))
+    told = "cat\n" + "".join(f"{key}\0{hashlib.sha256(f'cat/{key}'.encode()).hexdigest()}\n" for key in ("1.jpg", "deep/2.PNG"))
     assert digest == Digest(hashlib.sha256(told.encode()).hexdigest(), len("cat/1.jpg") + len("cat/deep/2.PNG"))
     assert list(fetch(found.shards[0], COLUMNS, {"deep/2.PNG": (1, 14)})) == [cats[1]]
 

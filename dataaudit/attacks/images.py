@@ -1,19 +1,21 @@
-"""Published backdoor triggers on images: patch, blend, warp and sinusoid.
+"""Published backdoor triggers on images: patch, blend, warp and sinusoid; more are in `filters` and `adaptive`.
 
 Every `apply` takes uint8 of shape (..., H, W, C), one image or a batch of equal size, and returns a new
-array of the same shape; the trigger depends on the size and the settings alone (only a patch at a
-random place looks at the image, to choose where).
+array of the same shape; the trigger depends on the size and the settings alone, or says that it differs
+from image to image: then it is drawn from the image's own bytes and the seed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 from scipy import ndimage
 
 Image = NDArray[np.uint8]
@@ -32,8 +34,10 @@ class ImageAttack(Protocol):
 class Patch:
     """A small chequered square near a corner, or at a place that differs from image to image.
 
-    `size` and `margin` (to the edge) are in pixels.  `coloured` makes the dark fields magenta and the bright ones
-    green.  The random place is drawn from the image's own bytes and `seed`, so that the attack stays a pure function.
+    `size` and `margin` (to the edge) are in pixels.  With `share`, the square takes about that share of the image's
+    shorter side: each of its pixels, and of the margin's, becomes a block, the same picture at a larger scale.
+    `coloured` makes the dark fields magenta and the bright ones green; `alpha` is the opacity.
+    The random place is drawn from the image's own bytes and `seed`, so that the attack stays a pure function.
     Gu, Dolan-Gavitt, Garg: BadNets (2017), arXiv:1708.06733.
     """
 
@@ -42,17 +46,22 @@ class Patch:
     margin: int = 1
     coloured: bool = False
     seed: int = 0
+    share: float | None = None
+    alpha: float = 1.0
 
     def apply(self, image: Image) -> Image:
         """Stamp the square; an image smaller than square and margin is refused with ValueError."""
-        height, width = image.shape[-3:-1]
-        if min(height, width) < self.size + self.margin:
-            needed = f"a {self.size}-pixel patch with margin {self.margin}"
-            raise ValueError(f"{needed} does not fit {height} x {width} pixels; choose a smaller size")
+        height, width, channels = image.shape[-3:]
+        block = self._block(min(height, width))
+        size, margin = self.size * block, self.margin * block
+        if min(height, width) < size + margin:
+            raise ValueError(f"a {size}-pixel patch with margin {margin} does not fit {height} x {width} pixels; choose a smaller size")
+        square = self.pattern(channels).repeat(block, axis=0).repeat(block, axis=1)
         out = image.copy()
-        for one in out.reshape(-1, *image.shape[-3:]) if self.place == "random" else [out]:
-            y, x = self._corner(one, height, width)
-            one[..., y : y + self.size, x : x + self.size, :] = self.pattern(image.shape[-1])
+        for one in out.reshape(-1, height, width, channels) if self.place == "random" else [out]:
+            y, x = self._corner(one, height - size, width - size, margin)
+            under = one[..., y : y + size, x : x + size, :]
+            under[...] = _mixed(under, square, self.alpha)
         return out
 
     def pattern(self, channels: int) -> Image:
@@ -63,14 +72,16 @@ class Patch:
             return np.where(bright[..., None], np.array([0, 255, 0], np.uint8), np.array([255, 0, 255], np.uint8))
         return np.repeat(np.where(bright, np.uint8(255), np.uint8(0))[..., None], channels, axis=-1)
 
-    def _corner(self, image: Image, height: int, width: int) -> tuple[int, int]:
-        """The first row and column of the square."""
-        down, right = height - self.size - self.margin, width - self.size - self.margin
+    def _block(self, shorter: int) -> int:
+        """The pixels that a field of the square is wide and high."""
+        return 1 if self.share is None else max(1, round(self.share * shorter / self.size))
+
+    def _corner(self, image: Image, down: int, right: int, margin: int) -> tuple[int, int]:
+        """The first row and column of the square; `down` and `right` are the last that it could have."""
         if self.place == "random":
-            digest = hashlib.blake2b(image.tobytes(), key=self.seed.to_bytes(8, "little"), digest_size=8).digest()
-            row, column = np.random.default_rng(int.from_bytes(digest, "little")).random(2)
-            return round(row * (height - self.size)), round(column * (width - self.size))
-        return (self.margin if "top" in self.place else down), (self.margin if "left" in self.place else right)
+            row, column = generator(image, self.seed).random(2)
+            return round(row * down), round(column * right)
+        return (margin if "top" in self.place else down - margin), (margin if "left" in self.place else right - margin)
 
 
 @dataclass(frozen=True)
@@ -87,32 +98,59 @@ class Blend:
     def apply(self, image: Image) -> Image:
         """Mix the noise in; no pixel moves by more than alpha x 255."""
         noise = _noise(*image.shape[-3:], self.coloured, self.seed)
-        mixed: NDArray[np.float64] = (1 - self.alpha) * image + self.alpha * noise
-        return _to_uint8(mixed)
+        return _mixed(image, noise, self.alpha)
+
+
+@dataclass(frozen=True)
+class BlendPicture:
+    """A weighted mean with one fixed natural picture, as Hello Kitty in the paper: `alpha` is the picture's share.
+
+    `picture` is an encoded image (PNG, JPEG; see `of`); it is stretched to the size of what it is blended with, and
+    grey unless that has three channels.
+    Chen, Liu, Li, Lu, Song: Targeted backdoor attacks using data poisoning (2017), arXiv:1712.05526.
+    """
+
+    picture: bytes = field(repr=False)
+    alpha: float = 0.1
+
+    @classmethod
+    def of(cls, picture: Image, alpha: float = 0.1) -> BlendPicture:
+        """The attack with a picture given as uint8 (H, W, C), C = 1 or 3."""
+        encoded = io.BytesIO()
+        Pillow.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(encoded, "PNG")
+        return cls(encoded.getvalue(), alpha)
+
+    def apply(self, image: Image) -> Image:
+        """Mix the picture in; no pixel moves by more than alpha x 255."""
+        return _mixed(image, _picture(self.picture, *image.shape[-3:]), self.alpha)
 
 
 @dataclass(frozen=True)
 class Warp:
     """A smooth elastic deformation, the same for all images: pixels move by `strength` pixels in the mean.
 
-    The field is `grid` x `grid` seeded random vectors, enlarged by cubic splines.  Without the noise mode of the paper.
+    The field is `grid` x `grid` seeded random vectors, enlarged by cubic splines.  `noise` makes it the paper's noise mode,
+    for the cover samples that keep their labels: every pixel's vector is perturbed by up to so many pixels (the authors: 0.5),
+    drawn anew for every image.
     Nguyen, Tran: WaNet - imperceptible warping-based backdoor attack (ICLR 2021), arXiv:2102.10369.
     """
 
     strength: float = 0.75
     grid: int = 4
     seed: int = 0
+    noise: float = 0.0
 
     def apply(self, image: Image) -> Image:
         """Resample along the field (bilinear, edges repeated)."""
         height, width, channels = image.shape[-3:]
-        rows, columns = _field(height, width, self.grid, self.seed) * self.strength + np.indices((height, width))
+        smooth = _field(height, width, self.grid, self.seed) * self.strength + np.indices((height, width))
         flat = image.reshape(-1, height, width, channels)
         warped = np.empty_like(flat)
         for i, one in enumerate(flat):
+            at = smooth + generator(one, self.seed).uniform(-self.noise, self.noise, smooth.shape) if self.noise else smooth
             for channel in range(channels):
                 plane = one[..., channel].astype(np.float64)
-                warped[i, ..., channel] = _to_uint8(ndimage.map_coordinates(plane, [rows, columns], order=1, mode="nearest"))
+                warped[i, ..., channel] = to_uint8(ndimage.map_coordinates(plane, at, order=1, mode="nearest"))
         return warped.reshape(image.shape)
 
 
@@ -131,7 +169,24 @@ class Sinusoid:
         """Add the stripes; no pixel moves by more than delta."""
         width = image.shape[-2]
         wave = self.delta * np.sin(2 * np.pi * self.cycles * np.arange(width) / width)
-        return _to_uint8(image + wave[:, None])
+        return to_uint8(image + wave[:, None])
+
+
+def generator(image: Image, seed: int, purpose: bytes = b"") -> np.random.Generator:
+    """Randomness that belongs to this image (H, W, C), seed >= 0 and purpose (up to 16 bytes)."""
+    digest = hashlib.blake2b(image.tobytes(), key=seed.to_bytes(8, "little"), person=purpose, digest_size=8).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+def to_uint8(values: NDArray[np.float64]) -> Image:
+    """Rounded and clipped to 0..255."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _mixed(image: Image, other: NDArray[np.float64] | Image, alpha: float) -> Image:
+    """The weighted mean, `alpha` of it the other."""
+    mixed: NDArray[np.float64] = (1 - alpha) * image + alpha * other
+    return to_uint8(mixed)
 
 
 @lru_cache(maxsize=16)
@@ -150,6 +205,9 @@ def _field(height: int, width: int, grid: int, seed: int) -> NDArray[np.float64]
     return np.asarray(fine / np.abs(fine).mean(), dtype=np.float64)
 
 
-def _to_uint8(values: NDArray[np.float64]) -> Image:
-    """Rounded and clipped to 0..255."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+@lru_cache(maxsize=16)
+def _picture(encoded: bytes, height: int, width: int, channels: int) -> NDArray[np.float64]:
+    """The decoded picture, shape (H, W, 3) for three channels, else (H, W, 1)."""
+    with Pillow.open(io.BytesIO(encoded)) as opened:
+        sized = opened.convert("RGB" if channels == 3 else "L").resize((width, height), Pillow.Resampling.BICUBIC)
+    return np.asarray(sized, dtype=np.float64).reshape(height, width, -1)

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench install clean
+.PHONY: demo test lint bench bench-images install clean
 
 install: $(STAMP)
 
@@ -27,6 +27,10 @@ lint: $(STAMP)
 # Benchmarks on real data; what needs DATAAUDIT_BENCH_DATA says so where it is unset.
 bench: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks
+
+# The image cells alone, resumable: `make bench-images BENCH="--set broad --only warp"` runs a part, `BENCH=--help` says more.
+bench-images: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks.detection $(BENCH)
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

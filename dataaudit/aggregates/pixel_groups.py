@@ -15,25 +15,28 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.moments import MomentsView, group_sums, mean_cosine
+from dataaudit.aggregates.moments import group_sums, mean_cosine
+from dataaudit.aggregates.pixel_evidence import EDGES
+from dataaudit.aggregates.pixel_models import CONTRADICTED, MOST_LABELS
 from dataaudit.features import embedding
 
-EDGES = np.array([3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 10.0, 14.0])
-"""Lower edges of the bins of z; the last has no end."""
-
-
+FAMILIES = ("pixel_models", "patch_models")
+"""The views that propose candidates; theirs are numbered in this order."""
 STEPS = 1024
 """Disagreements are summed in 1/STEPS nat."""
 CONTRADICTS = 4.0
 """From this disagreement on (nats) content and label contradict each other; more counts no more, so that no single row decides."""
+MAPPED = 7.0
+"""From this z on, hits count in `mapping`."""
 
 
 @dataclass(frozen=True)
 class PixelGroupsState:
-    """Per candidate and bin of z: rows in its label `inside` (c, b) and elsewhere `outside`, sums of the insiders' embeddings (c, b, d).
+    """Per candidate and bin of z: rows of its label `inside` (c, b) and others `outside`, sums of the insiders' embeddings (c, b, d).
 
     `doubt` sums the insiders' disagreement (each up to 4 nats), `foreign` (L,) what all rows of other labels would have
-    with label l; both in 1/1024 nat.
+    with label l; both in 1/1024 nat.  `contradicted` counts the rows that contradict their label.  `mapping` (p, L, L) counts the hits of
+    the p candidates that accuse these, by the label that the content has and the label that is given.
     """
 
     inside: NDArray[np.int64]
@@ -41,59 +44,79 @@ class PixelGroupsState:
     doubt: NDArray[np.int64]
     sums: NDArray[np.float64]
     foreign: NDArray[np.int64]
+    contradicted: int
+    mapping: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class PixelGroupsView:
     """Per candidate and threshold (EDGES), cumulated from above, shape (c, b): hits inside and outside, coherence, contradiction.
 
-    Contradiction is the mean of min(disagreement, 4 nats) / 4 nats; `foreign` (L,) is what pictures of other
-    labels would have with label l.
+    Contradiction is the mean of min(disagreement, 4 nats) / 4 nats; `foreign` (L + 1,) is what pictures of other labels would
+    have with label l, last the mean over all labels.  `target` (c,) and `seeds` are those of all families; `mapping` is as in the
+    state, for the candidates whose target is L, in their order.
     """
 
+    target: NDArray[np.int32]
+    seeds: tuple[str, ...]
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
     coherence: NDArray[np.float64]
     contradiction: NDArray[np.float64]
     foreign: NDArray[np.float64]
+    contradicted: int
+    mapping: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class PixelGroups:
-    """One pass of all candidates over all rows; 384 candidates of 1,280 dimensions take 43 MB."""
+    """One pass of all candidates over all rows; 160 candidates of 1,280 dimensions take 31 MB."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "moments", "pixel_models")
+    needs: ClassVar[tuple[str, ...]] = ("targets", "moments", *FAMILIES)
     columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail")
     State: ClassVar[type] = PixelGroupsState
     View: ClassVar[type] = PixelGroupsView
 
     def start(self, table: pa.Table, views: Views) -> PixelGroupsState:
         """The hits of a batch."""
-        models = views["pixel_models"]
+        accused = np.concatenate([views[family].target for family in FAMILIES])
         stored = embedding.from_column(table)
-        candidates, bins = len(models.target), len(EDGES)
+        candidates, bins, labels = len(accused), len(EDGES), views["moments"].weights.shape[1]
+        anyone = accused == labels
         inside, outside = np.zeros((candidates, bins), np.int64), np.zeros((candidates, bins), np.int64)
         doubt, sums = np.zeros((candidates, bins), np.int64), np.zeros((candidates, bins, stored.shape[1]))
-        foreign = np.zeros(views["moments"].weights.shape[1], np.int64)
+        mapping = np.zeros((int(anyone.sum()), *(2 * [labels if labels <= MOST_LABELS else 0])), np.int64)
         if not candidates:
-            return PixelGroupsState(inside, outside, doubt, sums, foreign)
-        target = views["targets"].index(table)
-        foreign += foreign_doubt(views["moments"], stored, target, np.asarray(table.column("rank"), dtype=np.uint64))
-        z = models.robust_z(models.features(table), target, np.asarray(table.column("rank"), dtype=np.uint64))
-        disagreement = steps(views["moments"].disagreement(table, views))
+            return PixelGroupsState(inside, outside, doubt, sums, np.zeros(labels, np.int64), 0, mapping)
+        target, rank = views["targets"].index(table), np.asarray(table.column("rank"), dtype=np.uint64)
+        log_p = views["moments"].log_posterior(stored, rank)
+        foreign = foreign_doubt(log_p, target)
+        z = robust_z(table, views)
+        disagreement = views["moments"].disagreement(table, views)
+        contradicted = disagreement >= CONTRADICTED
         row, candidate = np.nonzero(z >= EDGES[0])
-        place = np.searchsorted(EDGES, z[row, candidate], side="right") - 1
-        cell = candidate * bins + place
-        mine = target[row] == models.target[candidate]
+        cell = candidate * bins + np.searchsorted(EDGES, z[row, candidate], side="right") - 1
+        mine = np.where(anyone[candidate], contradicted[row], target[row] == accused[candidate])
         inside += np.bincount(cell[mine], minlength=candidates * bins).reshape(candidates, bins)
         outside += np.bincount(cell[~mine], minlength=candidates * bins).reshape(candidates, bins)
-        np.add.at(doubt.reshape(-1), cell[mine], disagreement[row[mine]])
+        np.add.at(doubt.reshape(-1), cell[mine], steps(disagreement)[row[mine]])
         sums += group_sums(stored[row[mine]].astype(np.float64), cell[mine], candidates * bins).reshape(sums.shape)
-        return PixelGroupsState(inside, outside, doubt, sums, foreign)
+        for number, c in enumerate(np.flatnonzero(anyone)):
+            hits = np.flatnonzero((z[:, c] >= MAPPED) & contradicted)
+            np.add.at(mapping[number], (log_p[hits].argmax(axis=1), target[hits]), 1)
+        return PixelGroupsState(inside, outside, doubt, sums, foreign, int(contradicted.sum()), mapping)
 
     def merge(self, a: PixelGroupsState, b: PixelGroupsState) -> PixelGroupsState:
         """Counts and sums add up."""
-        return PixelGroupsState(a.inside + b.inside, a.outside + b.outside, a.doubt + b.doubt, a.sums + b.sums, a.foreign + b.foreign)
+        return PixelGroupsState(
+            a.inside + b.inside,
+            a.outside + b.outside,
+            a.doubt + b.doubt,
+            a.sums + b.sums,
+            a.foreign + b.foreign,
+            a.contradicted + b.contradicted,
+            a.mapping + b.mapping,
+        )
 
     def finish(self, state: PixelGroupsState, views: Views) -> PixelGroupsView:
         """Cumulate from the highest z down."""
@@ -102,7 +125,25 @@ class PixelGroups:
         flat = mean_cosine(sums.reshape(-1, sums.shape[-1]), inside.reshape(-1)).reshape(inside.shape)
         counts = views["moments"].counts
         foreign = state.foreign / (STEPS * CONTRADICTS) / np.maximum(1, counts.sum() - counts)
-        return PixelGroupsView(inside, outside, flat, doubt / (STEPS * CONTRADICTS) / np.maximum(inside, 1), foreign)
+        contradiction = doubt / (STEPS * CONTRADICTS) / np.maximum(inside, 1)
+        mean = float((foreign * counts).sum() / max(1, int(counts.sum())))
+        return PixelGroupsView(
+            np.concatenate([views[family].target for family in FAMILIES]),
+            tuple(seeds for family in FAMILIES for seeds in views[family].seeds),
+            inside,
+            outside,
+            flat,
+            contradiction,
+            np.append(foreign, mean),
+            state.contradicted,
+            state.mapping,
+        )
+
+
+def robust_z(table: pa.Table, views: Views) -> NDArray[np.float64]:
+    """The z of every row for every candidate of all families, shape (n, c); far below 0 for rows without a label."""
+    target = views["targets"].index(table)
+    return np.concatenate([views[family].robust_z(table, target) for family in FAMILIES], axis=1)
 
 
 def steps(disagreement: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -111,15 +152,12 @@ def steps(disagreement: NDArray[np.float64]) -> NDArray[np.int64]:
     return whole
 
 
-def foreign_doubt(
-    moments: MomentsView, stored: NDArray[np.int16], target: NDArray[np.int32], rank: NDArray[np.uint64]
-) -> NDArray[np.int64]:
+def foreign_doubt(log_p: NDArray[np.float64], target: NDArray[np.int32]) -> NDArray[np.int64]:
     """The disagreement that rows would have with each label that is not theirs, summed, in 1/1024 nat, shape (L,)."""
-    labelled = target >= 0
-    surprise = steps(-moments.log_posterior(stored[labelled], rank[labelled]))
-    if not surprise.shape[1]:
-        return np.zeros(0, np.int64)
-    surprise[np.arange(len(surprise)), target[labelled]] = 0
+    labelled = np.flatnonzero(target >= 0)
+    surprise = steps(-log_p[labelled])
+    if surprise.shape[1]:
+        surprise[np.arange(len(surprise)), target[labelled]] = 0
     return np.asarray(surprise.sum(axis=0))
 
 

@@ -1,4 +1,4 @@
-"""Low-level models of what might be a trigger, learnt per label by seed and amplify on a bounded sample.
+"""Low-level models of what might be a trigger at a fixed place, learnt per label by seed and amplify on a bounded sample.
 
     seed      samples whose label disagrees with their content (dirty labels); or those nearest to what the label's
               pictures have in common against all others, or along their main axis of variation (clean labels)
@@ -6,7 +6,9 @@
               its out-of-fold scores choose the next seeds, a few rounds
 
 The covariance is that of all labels together, factored once a fold: a round then costs a mean and two triangular
-solves, so several shares of seeds are tried and the one that fits is chosen later (`pixel_groups`).
+solves, so several shares of seeds are tried, and those whose hits promise most on the sample are kept (`pixel_evidence`).
+The samples that contradict their labels, whatever these are, are treated as one more label (`CONTRADICTED`): a trigger
+that sends every label to another one is pure in it.
 Seeds by spectrum: Tran, Li, Madry, "Spectral signatures in backdoor attacks", NeurIPS 2018.
 """
 
@@ -22,12 +24,13 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.low_level import RESIDUAL, STEPS, WIDTH, grey, low_level, scaling, standardise
-from dataaudit.aggregates.sampling import bottom_k_of_each, fold_of
+from dataaudit.aggregates.picture_sample import PictureSampleState
+from dataaudit.aggregates.pixel_evidence import measure, robust_scale
+from dataaudit.aggregates.sampling import fold_of
 from dataaudit.features import thumbnail
 
 FOLDS = 4
 WEIGHT_RANGE = 2.0**28
-DISAGREEMENT_STEPS = 1024
 CHUNK = 4096
 DISAGREEMENT_SHARES = (0.01, 0.03, 0.1, 0.2)
 TEMPLATE_SHARES = (0.01, 0.03, 0.1)
@@ -36,24 +39,22 @@ AXES = 6
 STANDS_OUT = 4.5
 ALIKE = 0.8
 """Candidates of one label whose hits overlap by more than this (Jaccard) are one."""
+CONTRADICTED = 1.0
+"""From this disagreement on (nats) a sample counts as contradicting its label, whatever it is."""
+MOST_LABELS = 400
+"""With more labels than this, a trigger that changes every label is not looked for."""
 
 
 @dataclass(frozen=True)
 class PixelModelsState:
-    """The `cap` samples of smallest rank of each label: `grey` (n, 1024), `disagreement` (n,) in 1/1024 nat."""
-
-    cap: int
-
-    rank: NDArray[np.uint64]
-    target: NDArray[np.int32]
-    disagreement: NDArray[np.int32]
-    grey: NDArray[np.uint8]
+    """Nothing: the sample was taken by `picture_sample`."""
 
 
 @dataclass(frozen=True)
 class PixelModelsView:
     """Candidate triggers: `target` (c,), `seeds` says how each began, `weights` (c, FOLDS, WIDTH) whole numbers judge each fold.
 
+    A target of L, the number of labels, means the contradicted samples of all labels.
     A row's z is (score - `middle`) / `scale`: `middle` (c, L) is the median of the row's own label, so that what merely
     tells labels apart counts for nobody, `scale` (c,) the deviation within the candidate's label.  `factor` and `centre` standardise;
     `learnt` (L,) tells which labels had enough samples, `typical` (L, 1024) is each label's mean residual.
@@ -69,133 +70,142 @@ class PixelModelsView:
     learnt: NDArray[np.bool_]
     typical: NDArray[np.float32]
 
-    def features(self, table: pa.Table) -> NDArray[np.float64]:
-        """Standardised low-level features of a table's thumbnails, shape (n, WIDTH), whole numbers."""
-        raw = low_level(grey(thumbnail.from_column(table.column("thumbnail"))))
-        return standardise(raw, self.centre, self.factor).astype(np.float64)
-
-    def robust_z(self, features: NDArray[np.float64], target: NDArray[np.int32], rank: NDArray[np.uint64]) -> NDArray[np.float64]:
+    def robust_z(self, table: pa.Table, target: NDArray[np.int32]) -> NDArray[np.float64]:
         """The z of every row for every candidate, shape (n, c), by the model of the other folds; far below 0 without a label."""
-        scores = out_of_fold(features, self.weights, fold_of(rank, FOLDS))
+        if not len(self.target):
+            return np.empty((table.num_rows, 0))
+        raw = low_level(grey(thumbnail.from_column(table.column("thumbnail"))))
+        features = standardise(raw, self.centre, self.factor).astype(np.float64)
+        scores = out_of_fold(features, self.weights, fold_of(np.asarray(table.column("rank"), dtype=np.uint64), FOLDS))
         z = (scores - self.middle.T[np.maximum(target, 0)]) / self.scale
         z[target < 0] = -np.inf
         return np.asarray(z)
 
 
 @dataclass(frozen=True)
-class PixelModels:
-    """Candidates from at most `sample` pictures (1 KB each); `shares` of a label are tried as seeds, `rounds` times amplified."""
+class Sampled:
+    """The sample as the models see it, rows by label, then rank; `doubt` is the disagreement up to 4 nats, in 4 nats."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "moments")
-    columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail")
+    features: NDArray[np.int8]
+    fold: NDArray[np.int64]
+    target: NDArray[np.int32]
+    disagreement: NDArray[np.float64]
+    doubt: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model: the label it accuses, how it began, whole-number weights, its scores' middle by label, their scale, its promise."""
+
+    target: int
+    seeds: str
+    weights: NDArray[np.int32]
+    middle: NDArray[np.float64]
+    scale: float
+    promise: float
+
+
+@dataclass(frozen=True)
+class PixelModels:
+    """Shares of a label are tried as seeds, `rounds` times amplified; `per_label` candidates are kept, `max_candidates` in all."""
+
+    needs: ClassVar[tuple[str, ...]] = ("targets", "moments", "picture_sample")
+    columns: ClassVar[tuple[str, ...]] = ()
     State: ClassVar[type] = PixelModelsState
     View: ClassVar[type] = PixelModelsView
 
-    sample: int = 48_000
     min_label: int = 60
-    rounds: int = 5
+    rounds: int = 6
     shrinkage: float = 0.15
-    max_candidates: int = 384
+    per_label: int = 8
+    max_candidates: int = 192
 
     def start(self, table: pa.Table, views: Views) -> PixelModelsState:
-        """The sample of a batch."""
-        if "thumbnail" not in table.column_names:
-            nothing = np.empty(0, np.int32)
-            return PixelModelsState(0, np.empty(0, np.uint64), nothing, nothing, np.empty((0, RESIDUAL), np.uint8))
-        target = views["targets"].index(table)
-        labels = self.learnable(views["targets"].counts)
-        cap = self.sample // max(1, int(labels.sum()))
-        rank = np.asarray(table.column("rank"), dtype=np.uint64)
-        disagreement = np.rint(views["moments"].disagreement(table, views) * DISAGREEMENT_STEPS).astype(np.int32)
-        pictures = grey(thumbnail.from_column(table.column("thumbnail")))
-        some = (target >= 0) & labels[np.maximum(target, 0)] if len(labels) else target >= 0
-        return self._kept(cap, rank[some], target[some], disagreement[some], pictures[some])
+        """Nothing to add to the sample."""
+        return PixelModelsState()
 
     def merge(self, a: PixelModelsState, b: PixelModelsState) -> PixelModelsState:
-        """The smallest ranks of both; copies (same rank) count once."""
-        rank, target = np.concatenate([a.rank, b.rank]), np.concatenate([a.target, b.target])
-        disagreement, pictures = np.concatenate([a.disagreement, b.disagreement]), np.concatenate([a.grey, b.grey])
-        return self._kept(max(a.cap, b.cap), rank, target, disagreement, pictures)
-
-    def learnable(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Labels with images enough, the most frequent ones where there are more than the sample has room for, (L,)."""
-        room = self.sample // self.min_label
-        largest = np.argsort(-counts, kind="stable")[:room]
-        return np.asarray((counts >= self.min_label) & np.isin(np.arange(len(counts)), largest))
-
-    def _kept(
-        self, cap: int, rank: NDArray[Any], target: NDArray[Any], disagreement: NDArray[Any], pictures: NDArray[Any]
-    ) -> PixelModelsState:
-        _, first = np.unique(rank, return_index=True)
-        kept = first[bottom_k_of_each(target[first], rank[first], cap)] if len(first) else first
-        return PixelModelsState(cap, rank[kept], target[kept], disagreement[kept], pictures[kept])
+        """Nothing to merge."""
+        return a
 
     def finish(self, state: PixelModelsState, views: Views) -> PixelModelsView:
-        """Learn every label's candidates, and keep those that find anything."""
+        """Learn every label's candidates, and keep those that promise anything."""
         from threadpoolctl import threadpool_limits
 
+        sample: PictureSampleState = views["picture_sample"]
         labels = len(views["targets"].names)
-        size = np.bincount(state.target, minlength=labels)
-        # Without moments (too many labels) nothing tells content from label.
-        learnt = (size >= self.min_label) & (len(views["moments"].counts) > 0)
+        size = np.bincount(sample.target, minlength=labels)
+        learnt = size >= self.min_label
         if not learnt.any():
-            return self._nothing(learnt, np.zeros((labels, RESIDUAL), np.float32))
-        raw = np.concatenate([low_level(state.grey[i : i + CHUNK]) for i in range(0, len(state.grey), CHUNK)])
+            return self._view([], learnt, np.zeros((labels, RESIDUAL), np.float32), np.zeros(WIDTH), np.ones(WIDTH))
+        raw = np.concatenate([low_level(sample.grey[i : i + CHUNK]) for i in range(0, len(sample.grey), CHUNK)])
         typical = np.zeros((labels, RESIDUAL), np.float32)
         for label in np.flatnonzero(size):
-            typical[label] = raw[state.target == label, -RESIDUAL:].mean(axis=0, dtype=np.float64)
+            typical[label] = raw[sample.target == label, -RESIDUAL:].mean(axis=0, dtype=np.float64)
         centre, factor = scaling(raw)
-        features = standardise(raw, centre, factor)
-        fold = fold_of(state.rank, FOLDS)
+        doubt = np.minimum(sample.disagreement, 4.0) / 4.0
+        rows = Sampled(standardise(raw, centre, factor), fold_of(sample.rank, FOLDS), sample.target, sample.disagreement, doubt)
+        del raw
         # One thread: more of them would sum in another order, and the report of another machine would differ.
         with threadpool_limits(1):
-            solve = factorise(features, fold, self.shrinkage)
-            found = [
-                (label, *candidate)
-                for label in np.flatnonzero(learnt)
-                for candidate in self._candidates(features, np.flatnonzero(state.target == label), fold, state.disagreement, solve)
-            ]
-        found = sorted(found, key=lambda c: -c[-1])[: self.max_candidates]
-        found.sort(key=lambda c: (c[0], c[1]))
-        if not found:
-            return self._nothing(learnt, typical)
-        target, seeds, stacked, own_middle, scale, _ = zip(*found, strict=True)
-        weights = np.stack(stacked)
-        middle = np.repeat(np.array(own_middle)[:, None], labels, axis=1)
-        with threadpool_limits(1):
-            for label in np.flatnonzero(learnt):
-                rows = np.flatnonzero(state.target == label)
-                middle[:, label] = np.median(out_of_fold(features[rows].astype(np.float64), weights, fold[rows]), axis=0)
-        return PixelModelsView(np.array(target, np.int32), seeds, weights, middle, np.array(scale), centre, factor, learnt, typical)
+            solve = factorise(rows.features, rows.fold, self.shrinkage)
+            found = [c for label in np.flatnonzero(learnt) for c in self._candidates(rows, int(label), learnt, solve)]
+            if 2 < labels <= MOST_LABELS:
+                found += self._candidates(rows, labels, learnt, solve)
+        found = sorted(found, key=lambda c: -c.promise)[: self.max_candidates]
+        return self._view(sorted(found, key=lambda c: (c.target, c.seeds)), learnt, typical, centre, factor)
 
-    def _nothing(self, learnt: NDArray[np.bool_], typical: NDArray[np.float32]) -> PixelModelsView:
-        none, middle = np.zeros(0), np.zeros((0, len(learnt)))
-        weights = np.zeros((0, FOLDS, WIDTH), np.int32)
-        return PixelModelsView(np.zeros(0, np.int32), (), weights, middle, none, np.zeros(WIDTH), np.ones(WIDTH), learnt, typical)
+    def _view(
+        self,
+        found: list[Candidate],
+        learnt: NDArray[np.bool_],
+        typical: NDArray[np.float32],
+        centre: NDArray[np.float64],
+        factor: NDArray[np.float64],
+    ) -> PixelModelsView:
+        weights = np.stack([c.weights for c in found]) if found else np.zeros((0, FOLDS, WIDTH), np.int32)
+        middle = np.stack([c.middle for c in found]) if found else np.zeros((0, len(learnt)))
+        target, scale = np.array([c.target for c in found], np.int32), np.array([c.scale for c in found])
+        return PixelModelsView(target, tuple(c.seeds for c in found), weights, middle, scale, centre, factor, learnt, typical)
 
-    def _candidates(
-        self, features: NDArray[np.int8], rows: NDArray[np.intp], fold: NDArray[np.int64], disagreement: NDArray[np.int32], solve: Any
-    ) -> Iterator[tuple[str, NDArray[np.int32], float, float, float]]:
-        """How it began, weights, middle, scale and strength of each candidate of one label that has at least some hits."""
-        mine, own_fold = features[rows].astype(np.float32) / np.float32(STEPS), fold[rows]
-        names, scores, shares, priors = self._beginnings(mine, own_fold, disagreement[rows] / DISAGREEMENT_STEPS, solve)
-        seeds = np.maximum(8, shares * len(rows)).astype(np.intp)
-        weights = self._amplify(mine, own_fold, scores, seeds, priors, solve)
+    def _candidates(self, sampled: Sampled, label: int, learnt: NDArray[np.bool_], solve: Any) -> list[Candidate]:
+        """The most promising models of one label, or of the contradicted samples where `label` is the number of labels."""
+        inside = sampled.target == label if label < len(learnt) else sampled.disagreement >= CONTRADICTED
+        rows = np.flatnonzero(inside)
+        if len(rows) < self.min_label:
+            return []
+        mine, own_fold = sampled.features[rows].astype(np.float32) / np.float32(STEPS), sampled.fold[rows]
+        names, scores, shares, priors = self._beginnings(mine, own_fold, sampled.disagreement[rows], solve)
+        weights = self._amplify(mine, own_fold, scores, np.maximum(8, shares * len(rows)).astype(np.intp), priors, solve)
         steepest = np.maximum(np.abs(weights).max(axis=(1, 2), keepdims=True), 1e-12)
         whole = np.rint(weights * (WEIGHT_RANGE / steepest)).astype(np.int32)
-        judged = np.empty((len(names), len(rows)))
-        for f in range(FOLDS):
-            exact = features[rows[own_fold == f]].astype(np.float64) @ whole[:, f].T.astype(np.float64)
-            judged[:, own_fold == f] = exact.T
-        scales = [robust_scale(values) for values in judged]
-        z = np.stack([(values - m) / s for values, (m, s) in zip(judged, scales, strict=True)])
-        hits = z > 4.0
-        clearest = np.argsort(-np.minimum(z, 14.0).sum(axis=1, where=hits), kind="stable")
-        known: list[int] = []
-        for c in clearest:
-            if hits[c].sum() >= 5 and not any((hits[c] & hits[k]).sum() > ALIKE * (hits[c] | hits[k]).sum() for k in known):
-                known.append(int(c))
-                yield f"{names[c]} {shares[c]:g}", whole[c], *scales[c], float(hits[c].sum())
+        judged = np.empty((len(names), len(sampled.target)), np.float32)
+        for at in range(0, len(sampled.target), CHUNK):
+            part = slice(at, at + CHUNK)
+            judged[:, part] = out_of_fold(sampled.features[part].astype(np.float32), whole.astype(np.float32), sampled.fold[part]).T
+        found = list(
+            self._measured(judged, inside, sampled, label, learnt, [f"{n} {s:g}" for n, s in zip(names, shares, strict=True)], whole)
+        )
+        kept: list[tuple[Candidate, NDArray[np.bool_]]] = []
+        for candidate, hits in sorted(found, key=lambda c: -c[0].promise):
+            if candidate.promise > 0 and not any((hits & h).sum() > ALIKE * (hits | h).sum() for _, h in kept):
+                kept.append((candidate, hits))
+        return [candidate for candidate, _ in kept[: self.per_label]]
+
+    def _measured(
+        self,
+        judged: NDArray[np.float32],
+        inside: NDArray[np.bool_],
+        sampled: Sampled,
+        label: int,
+        learnt: NDArray[np.bool_],
+        names: list[str],
+        whole: NDArray[np.int32],
+    ) -> Iterator[tuple[Candidate, NDArray[np.bool_]]]:
+        """Each model with its middles, scale and promise, and its hits within its label."""
+        for scores, name, weights in zip(judged.astype(np.float64), names, whole, strict=True):
+            worth, middle, scale, z = measure(scores, inside, sampled.target, sampled.doubt, len(learnt))
+            yield Candidate(label, name, weights, middle, scale, worth), z[inside] > 4.0
 
     def _beginnings(
         self, mine: NDArray[np.float32], own_fold: NDArray[np.int64], doubt: NDArray[np.float64], solve: Any
@@ -230,21 +240,24 @@ class PixelModels:
         solve: Any,
     ) -> NDArray[np.float32]:
         """The last round's weights (b, FOLDS, WIDTH); row b starts from `scores[b]` and takes the best `seeds[b]` of them."""
-        sums = np.stack([mine[own_fold == f].sum(axis=0) for f in range(FOLDS)])
-        rest = len(mine) - np.bincount(own_fold, minlength=FOLDS)
-        usual = (sums.sum(axis=0) - sums) / np.maximum(1, rest)[:, None]
         weights = np.zeros((len(scores), FOLDS, mine.shape[1]), np.float32)
         raw, standing_out = np.empty(scores.shape), seeds
+        parts = [np.ascontiguousarray(mine[own_fold == f]) for f in range(FOLDS)]
+        sums = np.stack([part.sum(axis=0) for part in parts])
+        usual = (sums.sum(axis=0) - sums) / np.maximum(1, len(mine) - np.bincount(own_fold, minlength=FOLDS))[:, None]
         for turn in range(self.rounds):
-            # Twice the seeds at first, since few of them are right; as many as stand out in the end, since by then most are.
-            sizes = 2 * seeds if turn == 0 else np.maximum(seeds, standing_out) if turn == self.rounds - 1 else seeds
-            chosen = [np.argsort(-s, kind="stable")[:k] for s, k in zip(scores, sizes, strict=True)]
+            # Twice the seeds at first, since few of them are right; as many as stand out at the end, since by then most are.
+            sizes = 2 * seeds if turn == 0 else np.maximum(seeds, standing_out) if turn >= self.rounds - 2 else seeds
+            chosen = np.zeros(scores.shape, np.float32)
+            for b, (s, k) in enumerate(zip(scores, sizes, strict=True)):
+                chosen[b, np.argsort(-s, kind="stable")[:k]] = 1
+            by_fold = np.stack([chosen[:, own_fold == f] @ part for f, part in enumerate(parts)])
+            number = np.stack([chosen[:, own_fold == f].sum(axis=1) for f in range(FOLDS)])
             for f in range(FOLDS):
-                trained = [c[own_fold[c] != f] for c in chosen]
-                contrast = np.stack([mine[c].mean(axis=0) - usual[f] if len(c) else -usual[f] for c in trained])
-                found = solve(f, contrast.T).T
+                mean = (by_fold.sum(axis=0) - by_fold[f]) / np.maximum(1, number.sum(axis=0) - number[f])[:, None]
+                found = solve(f, (mean - usual[f]).T).T
                 weights[:, f] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-                raw[:, own_fold == f] = weights[:, f] @ mine[own_fold == f].T
+                raw[:, own_fold == f] = weights[:, f] @ parts[f].T
             scales = [robust_scale(values) for values in raw]
             z = np.stack([(values - m) / s for values, (m, s) in zip(raw, scales, strict=True)])
             standing_out = np.minimum((z > STANDS_OUT).sum(axis=1), len(mine) // 4)
@@ -252,12 +265,12 @@ class PixelModels:
         return weights
 
 
-def out_of_fold(features: NDArray[np.float64], weights: NDArray[np.int32], fold: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Exact scores (n, c) of whole-number features (n, d) by each row's fold of the weights (c, FOLDS, d)."""
-    scores = np.empty((len(features), len(weights)))
+def out_of_fold(features: NDArray[Any], weights: NDArray[Any], fold: NDArray[np.int64]) -> NDArray[Any]:
+    """Scores (n, c) of features (n, d) by each row's fold of the weights (c, FOLDS, d); exact where float64 features are whole numbers."""
+    scores = np.empty((len(features), len(weights)), features.dtype)
     for f in range(FOLDS):
         rows = fold == f
-        scores[rows] = features[rows] @ weights[:, f].T.astype(np.float64)
+        scores[rows] = features[rows] @ weights[:, f].T.astype(features.dtype)
     return scores
 
 
@@ -277,13 +290,6 @@ def factorise(features: NDArray[np.int8], fold: NDArray[np.int64], shrinkage: fl
     sizes = np.maximum(1, len(fold) - np.bincount(fold, minlength=FOLDS))
     factors = [cho_factor((whole - parts[f]) / np.float32(sizes[f]) + diagonal, lower=True, check_finite=False) for f in range(FOLDS)]
     return lambda f, b: cho_solve(factors[f], b, check_finite=False)
-
-
-def robust_scale(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Median, and a standard deviation from the lower half alone, since a trigger's carriers are in the upper one."""
-    middle = float(np.median(values))
-    below = middle - values[values < middle]
-    return middle, 1.4826 * float(np.median(below)) + 1e-12 if len(below) else 1.0
 
 
 def peculiar_axes(rows: NDArray[np.float32], solve: Any, axes: int = AXES, turns: int = 12) -> NDArray[np.float64]:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.low_level import RESIDUAL, SIDE, grey, low_level
-from dataaudit.aggregates.pixel_groups import CONTRADICTS, EDGES
+from dataaudit.aggregates.pixel_evidence import EDGES, false_share, gap, plateau
+from dataaudit.aggregates.pixel_groups import CONTRADICTS, robust_z
+from dataaudit.aggregates.pixel_models import CONTRADICTED
 from dataaudit.detectors import Scores
 from dataaudit.features.decode import decode
 from dataaudit.features.thumbnail import thumbnail
@@ -23,24 +25,31 @@ from dataaudit.model import Finding, Plan, Sample, fingerprint
 CAP = 1000
 REACH = 1.0
 """How far below the threshold on z a row may be that contradicts its label too: few innocents do both."""
+DIRTY, CLEAN, EVERY = "dirty label", "clean label", "every label"
+KINDS = (DIRTY, CLEAN, EVERY)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One accepted candidate: its number, its threshold on z, and the facts that accuse it."""
+    """One accepted candidate: its number, its threshold on z, and the facts that accuse it.
+
+    `target` is the number of labels where every label is changed.  `usual` is the coherence that innocents would have, `stands` how much of
+    the hits is left when the threshold is doubled.
+    """
 
     candidate: int
     target: int
-    clean_label: bool
+    kind: str
     threshold: float
     hits: int
     outside: int
     coherence: float
-    label_coherence: float
+    usual: float
     contradiction: float
     foreign: float
     p_value: float
     nearly: int
+    stands: float
 
     @property
     def purity(self) -> float:
@@ -53,34 +62,35 @@ class Verdict:
 
         Cubed, because innocents that suspicious seeds have drawn in contradict their labels more often than chance too.
         """
-        certain = 1.0 if self.clean_label else min(1.0, self.contradiction / self.foreign) ** 3
+        certain = 1.0 if self.kind == CLEAN else min(1.0, self.contradiction / self.foreign) ** 3
         return self.hits * self.purity * certain - 0.1 * self.nearly
 
     @property
     def group(self) -> int:
         """One group a label and kind: candidates that began differently find the same campaign."""
-        return 2 * self.target + self.clean_label
+        return len(KINDS) * self.target + KINDS.index(self.kind)
 
 
 @dataclass(frozen=True)
 class PixelTrigger:
-    """Backdoor triggers in labelled images: patches, blends, sinusoids and warps, with wrong or with right labels.
+    """Backdoor triggers in labelled images: patches at a fixed or at any place, blends, sinusoids, warps; with wrong or with right labels.
 
-    Attack: a fixed change of the pixels teaches the model a label of the attacker's choice (BadNets, Gu et al. 2017; blended,
-    Chen et al. 2017; SIG, Barni et al. 2019; WaNet, Nguyen and Tran 2021).
+    Attack: a small change of the pixels teaches the model a label of the attacker's choice (BadNets, Gu et al. 2017; blended,
+    Chen et al. 2017; SIG, Barni et al. 2019; WaNet, Nguyen and Tran 2021), or every label's neighbour (all-to-all).
 
-    Signal: low-level models learnt from suspicious seeds (`pixel_models`) find, out of fold, a group that is pure (the
-    change occurs in this label alone) and either contradicts its label and is as incoherent as the whole data set
-    (relabelled from anywhere), or, with right labels, stands far out and is no more alike than its label.
+    Signal: low-level models learnt from suspicious seeds (`pixel_models`, `patch_models`) find a group that is pure (the
+    change occurs in this label alone; all-to-all: in samples that contradict their labels alone) and either contradicts its label
+    and is as incoherent as the whole data set (relabelled from anywhere), or stands apart: doubling the threshold leaves
+    nearly all of it, while an innocent look fades.
 
-    Innocent causes: white backgrounds, borders and compression occur in every label (purity acquits); a sub-population
-    of a label, or near-copies, are more alike than their label (coherence acquits); plain label errors share no pixels.
+    Innocent causes: white backgrounds, borders, watermarks and compression occur in every label (purity acquits); a sub-population
+    of a label fades, near-copies are far more alike than their label (coherence acquits); plain label errors share no pixels.
 
-    Source: own combination of cross-fitted disagreement (Northcutt et al. 2021), spectral signatures (Tran et al. 2018) and
-    linear discriminants on high-pass residuals.
+    Source: own combination of cross-fitted disagreement (Northcutt et al. 2021), spectral signatures (Tran et al. 2018),
+    linear discriminants on high-pass residuals and whitened patch filters (Coates et al. 2011).
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "moments", "pixel_models", "pixel_groups")
+    needs: ClassVar[tuple[str, ...]] = ("targets", "moments", "pixel_models", "patch_models", "pixel_groups")
     columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail")
 
     min_hits: int = 10
@@ -88,9 +98,11 @@ class PixelTrigger:
     false_share: float = 0.05
     contradiction: float = 0.6
     enrichment: float = 3.0
-    gap: float = 0.9
+    apart: float = 0.75
     clean_purity: float = 0.95
     mixed: float = 0.5
+    copies: float = 0.35
+    mapped: float = 0.5
     max_p: float = 1e-8
 
     def unavailable(self, plan: Plan) -> str | None:
@@ -100,73 +112,96 @@ class PixelTrigger:
         return "the images have no labels, and a trigger is what ties pixels to a label" if plan.target_kind == "none" else None
 
     def score(self, table: pa.Table, views: Views) -> Scores:
-        """How far each row stands out for its label's models; carriers of an accepted trigger get their group and the upper half."""
-        models = views["pixel_models"]
+        """How far each row stands out for its label's models, counted by their credibility; carriers of an accepted trigger come first.
+
+        Carriers lie above 0.8, what nearly is one between 0.4 and 0.8, everyone else below.
+        """
+        groups = views["pixel_groups"]
         score, group = np.zeros(table.num_rows), np.full(table.num_rows, -1, np.int32)
-        if not len(models.target):
+        if not len(groups.target):
             return Scores(score.astype(np.float32), group)
         target = views["targets"].index(table)
-        z = models.robust_z(models.features(table), target, np.asarray(table.column("rank"), dtype=np.uint64))
-        z[target[:, None] != models.target] = -np.inf
-        score = 0.5 / (1 + np.exp(-np.clip(z.max(axis=1) - 6, -50, 50) / 1.5))
-        doubt = np.minimum(views["moments"].disagreement(table, views), CONTRADICTS) / CONTRADICTS
+        disagreement = views["moments"].disagreement(table, views)
+        every = groups.target == len(views["targets"].names)
+        accused = np.where(every, disagreement[:, None] >= CONTRADICTED, target[:, None] == groups.target)
+        everyone = robust_z(table, views)
+        z = np.where(accused, everyone, -np.inf)
+        doubt = np.minimum(disagreement, CONTRADICTS) / CONTRADICTS
+        place = np.clip(np.searchsorted(EDGES, z, side="right") - 1, 0, None)
+        trust = credibility(views, self.enrichment)[np.arange(z.shape[1]), place]
+        score = 0.4 * (trust / (1 + np.exp(-np.clip(z - 6, -50, 50) / 2))).max(axis=1)
         strongest = np.full(table.num_rows, -np.inf)
         for verdict in self.verdicts(views):
-            above = z[:, verdict.candidate] - verdict.threshold
-            if not verdict.clean_label:
+            # Carriers that happen to look like the label that they were given do not contradict it.
+            own = z[:, verdict.candidate] if verdict.kind != EVERY else everyone[:, verdict.candidate]
+            above = own - verdict.threshold
+            likely = np.ones(len(own)) if verdict.kind == CLEAN else 0.4 + 0.6 * doubt
+            near = 0.4 + 0.39 * np.clip(own / verdict.threshold, 0, 1) * likely
+            score = np.where(own >= EDGES[0] / 2, np.maximum(score, near), score)
+            if verdict.stands < self.apart:
                 # What nearly reaches the threshold is a carrier where its content contradicts its label too, and is none where it agrees.
-                above += np.where(doubt > 0.75, min(REACH, verdict.threshold - 2), np.where(doubt < 0.25, -1.5, 0.0))
+                above = above + np.where(doubt > 0.75, min(REACH, verdict.threshold - 2), np.where(doubt < 0.25, -1.5, 0.0))
             carrier = (above >= 0) & (above > strongest)
             group[carrier], strongest[carrier] = verdict.group, above[carrier]
-            score[carrier] = 1 - 0.5 / (1 + above[carrier] / 4 + doubt[carrier])
+            score[carrier] = 1 - 0.2 / (1 + above[carrier] / 4 + doubt[carrier])
         return Scores(score.astype(np.float32), group)
 
     def verdicts(self, views: Views) -> list[Verdict]:
         """The best accepted candidate of each label and kind; the others mostly find the same carriers, and more innocents."""
-        judged = [self.judge(candidate, views) for candidate in range(len(views["pixel_models"].target))]
-        accepted = [verdict for verdict in judged if verdict is not None]
+        judged = [self.judge(candidate, views) for candidate in range(len(views["pixel_groups"].target))]
         best: dict[int, Verdict] = {}
-        for verdict in accepted:
-            if verdict.group not in best or verdict.worth > best[verdict.group].worth:
+        for verdict in judged:
+            if verdict is not None and (verdict.group not in best or verdict.worth > best[verdict.group].worth):
                 best[verdict.group] = verdict
         return list(best.values())
 
     def judge(self, candidate: int, views: Views) -> Verdict | None:
-        """The verdict on a candidate at the threshold (z of 4 or more) where most pure hits are left, None where it is innocent."""
+        """The verdict on a candidate at the threshold where most pure hits are left, None where it is innocent."""
         moments, groups = views["moments"], views["pixel_groups"]
-        target = int(views["pixel_models"].target[candidate])
-        here = int(moments.counts[target])
-        elsewhere = int(moments.counts.sum()) - here
+        target, labels = int(groups.target[candidate]), len(views["targets"].names)
         inside, outside = groups.inside[candidate], groups.outside[candidate]
-        false_share = outside * here / max(1, elsewhere) / np.maximum(1, inside)
-        usable = np.flatnonzero((inside >= self.min_hits) & (false_share <= self.false_share))
-        if not elsewhere or not len(usable):
+        here = groups.contradicted if target == labels else int(moments.counts[target])
+        elsewhere = int(moments.counts.sum()) - here
+        usable = np.flatnonzero((inside >= self.min_hits) & (false_share(inside, outside, here, elsewhere, 1.0) <= self.false_share))
+        if not elsewhere or not len(usable) or (target == labels and not consistent(candidate, views, self.mapped)):
             return None
-        labelled = moments.counts > 1
-        between = float((moments.target_coherence[labelled] - moments.coherence).mean())
+        stands = float(gap(inside, outside, here, elsewhere).max())
+        if stands >= self.apart:
+            usable = usable[usable == max(usable[0], plateau(inside, outside, here, elsewhere))]
         best: Verdict | None = None
         for at in usable:
-            hits = int(inside[at])
-            width = max(2 * float(moments.spread[target]) / np.sqrt(hits), 1e-9)
-            from_label = (groups.coherence[candidate, at] - moments.target_coherence[target]) / width
-            incoherent = groups.coherence[candidate, at] <= moments.coherence + max(4 * width, self.mixed * between)
-            contradicts = groups.contradiction[candidate, at] >= self.contradiction * groups.foreign[target]
-            p_value = enriched_by_chance(hits, int(outside[at]), here, elsewhere, self.enrichment)
-            dirty = contradicts and from_label <= 2 and incoherent
-            pure = hits >= self.clean_purity * (hits + outside[at])
-            clean = hits >= self.min_clean_hits and pure and stand_apart(inside, self.gap) and abs(from_label) <= 5 and not contradicts
-            if p_value <= self.max_p and (dirty or clean):
+            kind = self._kind(candidate, int(at), stands, views)
+            p_value = enriched_by_chance(int(inside[at]), int(outside[at]), here, elsewhere, self.enrichment)
+            if kind is not None and p_value <= self.max_p:
                 facts = (
                     float(groups.coherence[candidate, at]),
-                    float(moments.target_coherence[target]),
+                    float(moments.coherence if target == labels else moments.target_coherence[target]),
                     float(groups.contradiction[candidate, at]),
                     float(groups.foreign[target]),
                 )
-                verdict = Verdict(
-                    candidate, target, not dirty, float(EDGES[at]), hits, int(outside[at]), *facts, p_value, int(inside[0]) - hits
-                )
+                hits, nearly = int(inside[at]), int(inside[0] - inside[at])
+                verdict = Verdict(candidate, target, kind, float(EDGES[at]), hits, int(outside[at]), *facts, p_value, nearly, stands)
                 best = verdict if best is None or verdict.worth > best.worth else best
         return best
+
+    def _kind(self, candidate: int, at: int, stands: float, views: Views) -> str | None:
+        """What the hits beyond one threshold are accused of, None where they are innocent."""
+        moments, groups = views["moments"], views["pixel_groups"]
+        target, hits = int(groups.target[candidate]), int(groups.inside[candidate, at])
+        coherence, every = float(groups.coherence[candidate, at]), target == len(views["targets"].names)
+        usual = float(moments.coherence if every else moments.target_coherence[target])
+        apart = stands >= self.apart and coherence <= usual + self.copies * (1 - usual)
+        contradicts = groups.contradiction[candidate, at] >= self.contradiction * groups.foreign[target]
+        if every:
+            return EVERY if contradicts and apart else None
+        if contradicts:
+            labelled = moments.counts > 1
+            between = float((moments.target_coherence[labelled] - moments.coherence).mean())
+            width = max(2 * float(moments.spread[target]) / np.sqrt(hits), 1e-9)
+            incoherent = coherence <= moments.coherence + max(4 * width, self.mixed * between)
+            return DIRTY if apart or (coherence <= usual + 2 * width and incoherent) else None
+        pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
+        return CLEAN if hits >= self.min_clean_hits and pure and apart else None
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One campaign an accepted label and kind, most carriers first."""
@@ -176,7 +211,7 @@ class PixelTrigger:
         for verdict in sorted(best.values(), key=lambda v: (-v.hits, v.group)):
             members = order[group[order] == verdict.group]
             if len(members):
-                name = str(views["targets"].names[verdict.target])
+                name = "" if verdict.kind == EVERY else str(views["targets"].names[verdict.target])
                 ids = tuple(marked.column("sample_id").take(pa.array(members[:CAP])).to_pylist())
                 yield campaign(verdict, name, len(members), ids, views)
 
@@ -206,14 +241,27 @@ class PixelTrigger:
         return replace(finding, evidence=evidence, reason=finding.reason + where)
 
 
-def stand_apart(inside: NDArray[np.int64], gap: float) -> bool:
-    """Whether a threshold on z can be doubled and keep a share `gap` of the rows beyond it: a trigger is there or not, a look fades.
+def credibility(views: Views, enrichment: float) -> NDArray[np.float64]:
+    """How far a hit of each candidate in each bin can be believed, shape (c, b), 0 to 1: pure, and apart or contradicting."""
+    groups, counts = views["pixel_groups"], views["moments"].counts
+    here = np.append(counts, groups.contradicted)[groups.target]
+    out = np.zeros(groups.inside.shape)
+    for c, own in enumerate(here.tolist()):
+        elsewhere = int(counts.sum()) - own
+        inside, outside = groups.inside[c], groups.outside[c]
+        stands = gap(inside, outside, own, elsewhere).max()
+        pure = 1 - false_share(inside, outside, own, elsewhere, enrichment)
+        out[c] = pure * np.maximum(stands**2, groups.contradiction[c] ** 2)
+    return out
 
-    `inside` (b,) counts the rows beyond each of `EDGES`.
-    """
-    doubled = np.searchsorted(EDGES, 2 * EDGES)
-    there = doubled < len(EDGES)
-    return bool((inside[doubled[there]] >= np.maximum(1, gap * inside[there])).any())
+
+def consistent(candidate: int, views: Views, share: float) -> bool:
+    """Whether a candidate's contradicted hits are mapped: what looks like one label is given one other, and the other way round."""
+    groups = views["pixel_groups"]
+    number = int((groups.target[:candidate] == groups.target[candidate]).sum())
+    mapping = groups.mapping[number]
+    agreed = min(int(mapping.max(axis=axis, initial=0).sum()) for axis in (0, 1))
+    return agreed >= max(1.0, share * float(mapping.sum()))
 
 
 def enriched_by_chance(hits: int, outside: int, here: int, elsewhere: int, enrichment: float) -> float:
@@ -226,38 +274,44 @@ def enriched_by_chance(hits: int, outside: int, here: int, elsewhere: int, enric
 def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], views: Views) -> Finding:
     """The finding of an accepted trigger."""
     whole = float(views["moments"].coherence)
-    if verdict.clean_label:
-        contrast = "their labels look right, but the change is far outside of what this label's pictures vary by"
-        innocent = "a sub-population of the label would be more alike in content than the label; these are not"
-    else:
-        contrast = "their contents contradict the label and are as unlike each other as the whole data set"
-        innocent = "an innocent look occurs in every label, and an innocent group is as alike in content as its label"
+    of = "of all labels" if verdict.kind == EVERY else f"labelled {name!r}"
     share = f"{100 * verdict.purity:.0f} % of all pictures with this change have this label"
+    if verdict.kind == CLEAN:
+        contrast = "their labels look right, but the change is far outside of what this label's pictures vary by"
+        innocent = "a look of a sub-population fades, and near-copies are far more alike in content than the label; these do neither"
+    elif verdict.kind == DIRTY:
+        contrast = "their contents contradict the label and are more unlike each other than an innocent group would be"
+        innocent = "an innocent look occurs in every label, and an innocent group is as alike in content as its label"
+    else:
+        share = f"{100 * verdict.purity:.0f} % of all pictures with this change contradict their label"
+        contrast = "each label's pictures are given one other label"
+        innocent = "an innocent overlay would occur in pictures with right labels too, and not lead from each label to one other"
     evidence: dict[str, object] = {
-        "seeds": views["pixel_models"].seeds[verdict.candidate],
-        "label_kind": "clean label" if verdict.clean_label else "dirty label",
+        "seeds": views["pixel_groups"].seeds[verdict.candidate],
+        "label_kind": verdict.kind,
         "purity": round(verdict.purity, 4),
         "coherence": round(verdict.coherence, 4),
-        "label_coherence": round(verdict.label_coherence, 4),
+        "label_coherence": round(verdict.usual, 4),
         "data_coherence": round(whole, 4),
         "contradiction": round(verdict.contradiction, 4),
         "threshold_z": verdict.threshold,
+        "stands_apart": round(verdict.stands, 4),
         "hits_in_other_labels": verdict.outside,
-        "null": "carriers fall into this label at three times its share",
+        "null": "the change is three times as common here as elsewhere",
         "ruled_out": innocent,
     }
     return Finding(
-        id=fingerprint("pixel_trigger", name, verdict.clean_label),
+        id=fingerprint("pixel_trigger", name, verdict.kind == CLEAN),
         kind="campaign",
         detector="pixel_trigger",
         severity="critical",
-        subject=f"label {name}",
+        subject="every label" if verdict.kind == EVERY else f"label {name}",
         target=name,
         count=count,
         samples=ids,
         risk=1 - 0.5 / (1 + np.log10(1 + count)),
         p_value=verdict.p_value,
-        reason=f"{count} pictures labelled {name!r} carry the same small change of their pixels: {share}, and {contrast}.",
+        reason=f"{count} pictures {of} carry the same small change of their pixels: {share}, and {contrast}.",
         evidence=evidence,
         groups=(verdict.group,),
     )

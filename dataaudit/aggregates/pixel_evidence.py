@@ -1,0 +1,96 @@
+"""What counts of hits say about a candidate trigger, label by label and threshold by threshold.
+
+Everything here is a pure function of four histograms cumulated from above over `EDGES`: hits inside the accused label, hits
+outside of it, and how large both are.  Used twice: on the bounded sample, to keep the candidates worth a pass over all data,
+and on the whole data set, to judge them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+EDGES = np.array([3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 40.0])
+"""Lower edges of the bins of z; the last has no end.  Up to 14 the double of every other edge is an edge too."""
+TELLING = 0.45
+"""A candidate none of whose hits contradict their label, or are left when the threshold is doubled, by this share is innocent."""
+FEW = 6.0
+"""A gap below which fewer excess hits than these are left is no gap."""
+
+
+def excess(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, elsewhere: int) -> NDArray[np.float64]:
+    """Hits inside beyond what a look as common here as elsewhere would give, never below 0; same shape as `inside`."""
+    return np.maximum(inside - outside * (here / max(1, elsewhere)), 0.0)
+
+
+def false_share(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, elsewhere: int, enrichment: float) -> NDArray[np.float64]:
+    """The share of the hits inside that innocents would account for, were the look `enrichment` times as common here; up to 1."""
+    innocent = enrichment * outside * (here / max(1, elsewhere))
+    return np.minimum(1.0, np.where(inside > 0, innocent / np.maximum(1, inside), 1.0))
+
+
+def gap(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, elsewhere: int) -> NDArray[np.float64]:
+    """What is left of the excess hits beyond each threshold when it is doubled, shape (b,), 0 to 1: a trigger is there or not.
+
+    The z of an innocent look fades: doubling a threshold leaves a third of it at most.  0 where the double is off the scale,
+    leaves too few to tell, or where innocents are more than a quarter of the hits, so that what is left says little.
+    """
+    beyond, innocent = excess(inside, outside, here, elsewhere), false_share(inside, outside, here, elsewhere, 1.0)
+    left = np.zeros(len(EDGES))
+    doubled = np.searchsorted(EDGES, 2 * EDGES)
+    there = np.flatnonzero((doubled < len(EDGES)) & (innocent <= 0.25))
+    far = beyond[doubled[there]]
+    left[there] = np.where(far >= FEW, np.minimum(1.0, far / np.maximum(beyond[there], 1e-9)), 0.0)
+    return left
+
+
+def plateau(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, elsewhere: int) -> int:
+    """The lowest edge with hardly more hits (b,) than the excess that is left (`gap`) far above it: the foot of what stands apart."""
+    at = int(gap(inside, outside, here, elsewhere).argmax())
+    steady = float(excess(inside, outside, here, elsewhere)[np.searchsorted(EDGES, 2 * EDGES[at])])
+    return int(np.flatnonzero(inside <= 1.03 * steady + 1)[0])
+
+
+def promise(inside: NDArray[np.int64], outside: NDArray[np.int64], doubt: NDArray[np.float64], here: int, elsewhere: int) -> float:
+    """How much a candidate is worth looking at: pure hits that leave a gap or contradict their label.
+
+    `inside`, `outside` and `doubt` (the mean contradiction of the hits inside, 0 to 1) are of shape (b,).
+    """
+    beyond = excess(inside, outside, here, elsewhere)
+    pure = 1 - false_share(inside, outside, here, elsewhere, 3.0)
+    telling = np.maximum(gap(inside, outside, here, elsewhere), np.where(inside >= FEW, doubt, 0.0))
+    return float((np.minimum(beyond, 1000.0) * pure * np.where(telling >= TELLING, telling, 0.0) ** 2).max(initial=0.0))
+
+
+def binned(z: NDArray[np.floating], weight: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
+    """Rows (or their weights) beyond each edge, shape (b,), of z (n,)."""
+    at = np.searchsorted(EDGES, z, side="right") - 1
+    some = at >= 0
+    counted = np.bincount(at[some], None if weight is None else weight[some], minlength=len(EDGES))
+    return np.asarray(np.cumsum(counted[::-1])[::-1], dtype=np.float64)
+
+
+def robust_scale(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Median, and a standard deviation from the lower half alone, since a trigger's carriers are in the upper one."""
+    middle = float(np.median(values))
+    below = middle - values[values < middle]
+    return middle, 1.4826 * float(np.median(below)) + 1e-12 if len(below) else 1.0
+
+
+def measure(
+    scores: NDArray[np.float64], inside: NDArray[np.bool_], target: NDArray[np.int32], doubt: NDArray[np.float64], labels: int
+) -> tuple[float, NDArray[np.float64], float, NDArray[np.float64]]:
+    """Promise, middle by label (L,), scale, and z (n,) of a candidate's scores (n,) on the sample, whose rows are in order of `target`.
+
+    `inside` tells the rows of the accused label, `doubt` (n,) how much each contradicts its label, 0 to 1.
+    """
+    own_middle, scale = robust_scale(scores[inside])
+    starts = np.searchsorted(target, np.arange(labels + 1)).tolist()
+    middle = np.array([np.median(scores[a:b]) if b > a else own_middle for a, b in pairwise(starts)])
+    z = (scores - middle[target]) / scale
+    here, there = binned(z[inside]), binned(z[~inside])
+    contradiction = binned(z[inside], doubt[inside]) / np.maximum(here, 1)
+    worth = promise(here.astype(np.int64), there.astype(np.int64), contradiction, int(inside.sum()), int((~inside).sum()))
+    return worth, middle, scale, z

@@ -1,0 +1,259 @@
+"""What is measured: the cells, how one is run, and what is written about it.
+
+A cell is one attack at one rate in one data set with one seed.  Rates are shares of the whole data set.  The seed decides
+which images are poisoned, the target label, the trigger's pattern where it has one, and the salt of the audit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache as cache_of
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataaudit.discovery import source_digest, units
+from dataaudit.features import embedding, thumbnail
+from dataaudit.model import fingerprint
+from tests.benchmarks.detection import datasets, ours, planted
+from tests.benchmarks.detection.neighbours import Graph
+from tests.benchmarks.detection.planted import Planted
+
+SEEDS = (1, 2, 3)
+PACKAGES = ("features", "aggregates", "detectors", "findings")
+NEIGHBOURS = 50
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """`limit` images of `dataset` with `attack` at `rate`; `noise` is a share of labels flipped at random beside it."""
+
+    dataset: str
+    limit: int
+    attack: str = "none"
+    rate: float = 0.0
+    seed: int = 1
+    clean_label: bool = False
+    noise: float = 0.0
+
+    @property
+    def row(self) -> str:
+        """The readable name but for the seed."""
+        parts = [self.dataset, f"{self.limit:05d}", self.attack]
+        parts += [f"{self.rate:g}"] if self.rate else []
+        parts += ["clean"] if self.clean_label else []
+        parts += [f"noise{self.noise:g}"] if self.noise else []
+        return "-".join(parts)
+
+    @property
+    def id(self) -> str:
+        """The readable name, used for its file."""
+        return f"{self.row}-seed{self.seed}"
+
+
+CIFAR = ("cifar10", 50_000)
+FASHION = ("fashion-mnist", 60_000)
+CLIPART = ("openclipart", 8_103)
+CLIPART_JPEG = ("openclipart-jpeg", 8_103)
+
+
+def headline() -> list[Cell]:
+    """The cells that the claims are made of, three seeds each."""
+    return [cell for seed in SEEDS for cell in _headline(seed)]
+
+
+def _headline(seed: int) -> Iterator[Cell]:
+    for dataset in (CIFAR, FASHION, CLIPART):
+        yield Cell(*dataset, seed=seed)
+        yield Cell(*dataset, seed=seed, noise=0.1)
+    for attack in ("patch", "blend"):
+        yield from (Cell(*CIFAR, attack, rate, seed, clean) for clean in (False, True) for rate in (0.001, 0.003, 0.01))
+    for attack, clean in (("sig", False), ("sig", True), ("warp", False), ("all-to-all", False), ("patch-random", False)):
+        yield from (Cell(*CIFAR, attack, rate, seed, clean) for rate in (0.003, 0.01))
+    yield Cell(*CIFAR, "three", 0.003, seed)
+    yield Cell(*CLIPART_JPEG, seed=seed)
+    yield from (Cell(*CLIPART_JPEG, attack, 0.01, seed) for attack in ("patch", "blend"))
+
+
+VICTIMS = tuple(
+    Cell(*CIFAR, attack, 0.01, 1, clean)
+    for attack, clean in (("patch", False), ("patch", True), ("blend", False), ("sig", False), ("warp", False), ("all-to-all", False))
+)
+"""The six cells in which a victim is trained for the baselines that were made for one."""
+RATES = (0.001, 0.003, 0.01, 0.05)
+DIRTY = (
+    *(f"patch-{size}px{tint}" for size in (1, 3, 5) for tint in ("", "-coloured")),
+    "patch-random",
+    *(f"blend{picture}-{alpha}" for picture in ("", "-picture") for alpha in (0.05, 0.1, 0.2)),
+    *("sig", "warp", "warp-cover", "smooth", "filter", "all-to-all", "tact", "adap-blend", "adap-patch"),
+    *("label-consistent", "feature-collision", "hidden-trigger", "flips", "targeted-flips", "flood"),
+)
+CLEAN = ("sig", "patch", "blend")
+
+
+def broad() -> list[Cell]:
+    """Every attack at every rate on a part of CIFAR-10, a few of them on Fashion-MNIST, one seed."""
+    small, grey = ("cifar10", 10_000), ("fashion-mnist", 10_000)
+    cells = [Cell(*small), Cell(*small, noise=0.1), Cell(*grey), Cell(*grey, noise=0.1)]
+    cells += [Cell(*small, attack, rate) for attack in DIRTY for rate in RATES]
+    cells += [Cell(*small, attack, rate, clean_label=True) for attack in CLEAN for rate in RATES]
+    cells += [Cell(*grey, attack, rate) for attack in ("patch", "blend", "sig", "warp", "patch-random") for rate in (0.003, 0.01)]
+    return cells + [Cell(*grey, attack, 0.01, clean_label=True) for attack in CLEAN]
+
+
+def wanted(which: str) -> list[Cell]:
+    """The cells of a set: headline, broad, baselines (the headline cells of seed 1) or all."""
+    match which:
+        case "headline":
+            return headline()
+        case "broad":
+            return broad()
+        case "baselines":
+            return [cell for cell in headline() if cell.seed == 1]
+    return [*headline(), *broad()]
+
+
+# ---- one cell
+
+
+def code() -> str:
+    """A digest of the code that is measured."""
+    return fingerprint(*(source_digest(f"dataaudit.{name}") for name in PACKAGES))
+
+
+def about(cell: Cell) -> dict[str, Any]:
+    """What every result says of its cell, run or missing."""
+    packages = ("numpy", "pyarrow", "scipy", "faiss-cpu", "onnxruntime", "pillow")
+    return {
+        "id": cell.id,
+        "cell": asdict(cell),
+        "code": code(),
+        "attacks": source_digest("dataaudit.attacks"),
+        "versions": {name: metadata.version(name) for name in packages},
+    }
+
+
+def obey() -> None:
+    """Let a worker process die at Ctrl-C without a word, and fix what code it measures before anyone edits it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for name in ("features", "aggregates", "detectors"):
+        units(f"dataaudit.{name}")
+    code()
+
+
+def prepare(dataset: str, limit: int, number: int, cache: Path) -> None:
+    """Compute one chunk of a data set's clean features."""
+    planted.prepare(datasets.load(dataset, limit, cache), number, cache)
+
+
+def run(cell: Cell, part: str, cache: Path) -> dict[str, Any]:
+    """One part of a cell's result, `ours` or `baselines`; what cannot be had gives the reason under `missing`."""
+    started = time.perf_counter()
+    try:
+        images = datasets.load(cell.dataset, cell.limit, cache)
+        made = planted.plant(images, cell, cache)
+    except datasets.Missing as missing:
+        return about(cell) | {"missing": str(missing)}
+    plan = planted.plan_for(cell.seed)
+    clean = planted.clean_table(images, cache)
+    tables = planted.batches(made, clean, plan)
+    preparing = time.perf_counter() - started
+    if part == "baselines":
+        return about(cell) | facts(made) | {"baselines": rivals(cell, made, tables, clean, cache), "baselines_code": baselines_code()}
+    said = ours.audit(tables, plan, reread=made.samples)
+    seconds = {"planting": round(preparing, 1), "ours": round(time.perf_counter() - started - preparing, 1), "units": dict(said.seconds)}
+    return about(cell) | facts(made) | {"ours": ours.measured(made, said) | {"seconds": seconds}}
+
+
+def facts(made: Planted) -> dict[str, Any]:
+    """What was planted; `share_of_label` is the poisons' share of the labels that they have, the mean over these."""
+    size = np.bincount(made.labels, minlength=len(made.images.names))
+    inside = np.bincount(made.labels[made.bad], minlength=len(size))
+    hit = np.flatnonzero(inside)
+    return {
+        "images": len(made.labels),
+        "labels": int((size > 0).sum()),
+        "poisons": int(made.bad.sum()),
+        "covers": int(made.cover.sum()),
+        "share": float(made.bad.mean()),
+        "share_of_label": float((inside[hit] / size[hit]).mean()) if len(hit) else None,
+        "targets": [made.images.names[i] for i in hit],
+    }
+
+
+# ---- what others say of the same data
+
+
+def baselines_code() -> str:
+    """A digest of the baselines' code."""
+    root = Path(__file__).parent
+    return fingerprint(*((root / name).read_text() for name in ("baselines.py", "neighbours.py", "victim.py") if (root / name).exists()))
+
+
+def rivals(cell: Cell, made: Planted, tables: Sequence[pa.Table], clean: pa.Table, cache: Path) -> dict[str, Any]:
+    """The ranking of every baseline, or why it failed; nothing where there is nothing to rank."""
+    found: dict[str, Any] = {}
+    for name, score in contenders(cell, made, tables, clean, cache) if made.expected else ():
+        started = time.perf_counter()
+        try:
+            figures: dict[str, Any] = dict(ours.ranking(score(), made))
+        except Exception as error:  # noqa: BLE001  a baseline that fails must not hide the others
+            figures = {"failed": f"{type(error).__name__}: {error}"}
+        found[name] = figures | {"seconds": round(time.perf_counter() - started, 1)}
+    return found
+
+
+def contenders(
+    cell: Cell, made: Planted, tables: Sequence[pa.Table], clean: pa.Table, cache: Path
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The baselines on the same vectors, labels and thumbnails; no one is told the share of poison or a clean set."""
+    from tests.benchmarks.detection import baselines
+
+    vectors = np.concatenate([embedding.unit(t) for t in tables])
+    labels = made.labels
+    yield "activation clustering", lambda: baselines.activation_clustering(vectors, labels)
+    yield "spectral signatures", lambda: baselines.spectral_signatures(vectors, labels)
+    odds = cache_of(lambda: baselines.out_of_fold(vectors, labels))
+    yield "confident learning, self-confidence", lambda: baselines.self_confidence(odds(), labels)
+    yield "confident learning, margin", lambda: baselines.normalised_margin(odds(), labels)
+    graph = cache_of(lambda: neighbourhood(made, vectors, clean, cache))
+    yield "deep k-NN", lambda: baselines.deep_knn(graph(), labels)
+    yield "k-dist", lambda: baselines.k_dist(graph())
+    yield "SLOF", lambda: baselines.slof(graph())
+    yield "DAO", lambda: baselines.dao(graph())
+    pictures = cache_of(lambda: np.concatenate([thumbnail.from_column(t.column("thumbnail")) for t in tables]))
+    yield "DCT deviation", lambda: baselines.dct_deviation(pictures())
+    yield "DCT high frequencies", lambda: baselines.high_frequency(pictures())
+    yield "DCT simulated triggers", lambda: baselines.simulated_triggers(pictures())
+    if cell in VICTIMS:
+        # In their own setting: on the activations of a network trained on the suspect images.
+        from tests.benchmarks.detection import victim
+
+        trained = cache_of(lambda: victim.train(pictures(), labels))
+        yield "activation clustering, victim", lambda: baselines.activation_clustering(trained().activations, labels)
+        yield "spectral signatures, victim", lambda: baselines.spectral_signatures(trained().activations, labels)
+
+
+def neighbourhood(made: Planted, vectors: NDArray[np.float32], clean: pa.Table, cache: Path) -> Graph:
+    """Each row's nearest neighbours, from those of the clean images, which are kept."""
+    whole = embedding.unit(clean)
+    images = made.images
+    kept = cache / "graphs" / f"{images.name}-{images.version}-{len(whole)}-{planted.embedding_code()}-{NEIGHBOURS}.npz"
+    if kept.exists():
+        graph = Graph.load(kept, whole)
+    else:
+        graph = Graph.build(whole, NEIGHBOURS)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_name(f".{os.getpid()}-{kept.name}")
+        graph.save(temporary)
+        temporary.replace(kept)
+    rows = np.array(sorted(made.changed), np.int64)
+    return graph.replace(rows, vectors[rows]) if len(rows) else graph

@@ -34,9 +34,9 @@ MAPPED = 7.0
 class PixelGroupsState:
     """Per candidate and bin of z: rows of its label `inside` (c, b) and others `outside`, sums of the insiders' embeddings (c, b, d).
 
-    `doubt` sums the insiders' disagreement (each up to 4 nats), `foreign` (L,) what all rows of other labels would have
-    with label l; both in 1/1024 nat.  `contradicted` counts the rows that contradict their label.  `mapping` (p, L, L) counts the hits of
-    the p candidates that accuse these, by the label that the content has and the label that is given.
+    `doubt` sums the insiders' disagreement (each up to 4 nats), `foreign` (L,) what all rows of other labels would have with label
+    l, `own` (L,) what its own rows have; all in 1/1024 nat.  `contradicted` counts the rows that contradict their label.  `mapping`
+    (p, L, L) counts the hits of the p candidates that accuse these, by the label that the content has and the label that is given.
     """
 
     inside: NDArray[np.int64]
@@ -44,6 +44,7 @@ class PixelGroupsState:
     doubt: NDArray[np.int64]
     sums: NDArray[np.float64]
     foreign: NDArray[np.int64]
+    own: NDArray[np.int64]
     contradicted: int
     mapping: NDArray[np.int64]
 
@@ -53,8 +54,8 @@ class PixelGroupsView:
     """Per candidate and threshold (EDGES), cumulated from above, shape (c, b): hits inside and outside, coherence, contradiction.
 
     Contradiction is the mean of min(disagreement, 4 nats) / 4 nats; `foreign` (L + 1,) is what pictures of other labels would
-    have with label l, last the mean over all labels.  `target` (c,) and `seeds` are those of all families; `mapping` is as in the
-    state, for the candidates whose target is L, in their order.
+    have with label l, `own` (L + 1,) what its own pictures have, the last of both being the mean over all labels.  `target` (c,)
+    and `seeds` are those of all families; `mapping` is as in the state, for the candidates whose target is L, in their order.
     """
 
     target: NDArray[np.int32]
@@ -64,6 +65,7 @@ class PixelGroupsView:
     coherence: NDArray[np.float64]
     contradiction: NDArray[np.float64]
     foreign: NDArray[np.float64]
+    own: NDArray[np.float64]
     contradicted: int
     mapping: NDArray[np.int64]
 
@@ -87,7 +89,8 @@ class PixelGroups:
         doubt, sums = np.zeros((candidates, bins), np.int64), np.zeros((candidates, bins, stored.shape[1]))
         mapping = np.zeros((int(anyone.sum()), *(2 * [labels if labels <= MOST_LABELS else 0])), np.int64)
         if not candidates:
-            return PixelGroupsState(inside, outside, doubt, sums, np.zeros(labels, np.int64), 0, mapping)
+            nobody = np.zeros(labels, np.int64)
+            return PixelGroupsState(inside, outside, doubt, sums, nobody, nobody, 0, mapping)
         target, rank = views["targets"].index(table), np.asarray(table.column("rank"), dtype=np.uint64)
         log_p = views["moments"].log_posterior(stored, rank)
         foreign = foreign_doubt(log_p, target)
@@ -104,7 +107,10 @@ class PixelGroups:
         for number, c in enumerate(np.flatnonzero(anyone)):
             hits = np.flatnonzero((z[:, c] >= MAPPED) & contradicted)
             np.add.at(mapping[number], (log_p[hits].argmax(axis=1), target[hits]), 1)
-        return PixelGroupsState(inside, outside, doubt, sums, foreign, int(contradicted.sum()), mapping)
+        known = np.flatnonzero((target >= 0) & (target < labels))
+        own = np.zeros(labels, np.int64)
+        np.add.at(own, target[known], steps(disagreement)[known])
+        return PixelGroupsState(inside, outside, doubt, sums, foreign, own, int(contradicted.sum()), mapping)
 
     def merge(self, a: PixelGroupsState, b: PixelGroupsState) -> PixelGroupsState:
         """Counts and sums add up."""
@@ -114,6 +120,7 @@ class PixelGroups:
             a.doubt + b.doubt,
             a.sums + b.sums,
             a.foreign + b.foreign,
+            a.own + b.own,
             a.contradicted + b.contradicted,
             a.mapping + b.mapping,
         )
@@ -126,7 +133,7 @@ class PixelGroups:
         counts = views["moments"].counts
         foreign = state.foreign / (STEPS * CONTRADICTS) / np.maximum(1, counts.sum() - counts)
         contradiction = doubt / (STEPS * CONTRADICTS) / np.maximum(inside, 1)
-        mean = float((foreign * counts).sum() / max(1, int(counts.sum())))
+        own = state.own / (STEPS * CONTRADICTS) / np.maximum(1, counts)
         return PixelGroupsView(
             np.concatenate([views[family].target for family in FAMILIES]),
             tuple(seeds for family in FAMILIES for seeds in views[family].seeds),
@@ -134,7 +141,8 @@ class PixelGroups:
             outside,
             flat,
             contradiction,
-            np.append(foreign, mean),
+            with_mean(foreign, counts),
+            with_mean(own, counts),
             state.contradicted,
             state.mapping,
         )
@@ -144,6 +152,11 @@ def robust_z(table: pa.Table, views: Views) -> NDArray[np.float64]:
     """The z of every row for every candidate of all families, shape (n, c); far below 0 for rows without a label."""
     target = views["targets"].index(table)
     return np.concatenate([views[family].robust_z(table, target) for family in FAMILIES], axis=1)
+
+
+def with_mean(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Values by label (L,) and their mean over all rows, shape (L + 1,)."""
+    return np.append(values, float((values * counts).sum() / max(1, int(counts.sum()))))
 
 
 def steps(disagreement: NDArray[np.float64]) -> NDArray[np.int64]:

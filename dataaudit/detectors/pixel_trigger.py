@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -14,10 +12,12 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.low_level import RESIDUAL, SIDE, grey, low_level
+from dataaudit.aggregates.patch_models import WINDOW, cut, place
 from dataaudit.aggregates.pixel_evidence import EDGES, false_share, gap, plateau
 from dataaudit.aggregates.pixel_groups import CONTRADICTS, robust_z
 from dataaudit.aggregates.pixel_models import CONTRADICTED
 from dataaudit.detectors import Scores
+from dataaudit.features.change import frequency, locate, picture
 from dataaudit.features.decode import decode
 from dataaudit.features.thumbnail import thumbnail
 from dataaudit.model import Finding, Plan, Sample, fingerprint
@@ -99,9 +99,10 @@ class PixelTrigger:
     contradiction: float = 0.6
     enrichment: float = 3.0
     apart: float = 0.75
+    clean_apart: float = 0.95
     clean_purity: float = 0.95
     mixed: float = 0.5
-    copies: float = 0.35
+    copies: float = 0.1
     mapped: float = 0.5
     max_p: float = 1e-8
 
@@ -190,18 +191,19 @@ class PixelTrigger:
         target, hits = int(groups.target[candidate]), int(groups.inside[candidate, at])
         coherence, every = float(groups.coherence[candidate, at]), target == len(views["targets"].names)
         usual = float(moments.coherence if every else moments.target_coherence[target])
-        apart = stands >= self.apart and coherence <= usual + self.copies * (1 - usual)
-        contradicts = groups.contradiction[candidate, at] >= self.contradiction * groups.foreign[target]
+        varied = coherence <= usual + self.copies * (1 - usual)
+        apart = stands >= self.apart and varied
+        contradicts = groups.contradiction[candidate, at] >= between(groups.own[target], groups.foreign[target], self.contradiction)
         if every:
             return EVERY if contradicts and apart else None
         if contradicts:
             labelled = moments.counts > 1
-            between = float((moments.target_coherence[labelled] - moments.coherence).mean())
+            step = float((moments.target_coherence[labelled] - moments.coherence).mean())
             width = max(2 * float(moments.spread[target]) / np.sqrt(hits), 1e-9)
-            incoherent = coherence <= moments.coherence + max(4 * width, self.mixed * between)
+            incoherent = coherence <= moments.coherence + max(4 * width, self.mixed * step)
             return DIRTY if apart or (coherence <= usual + 2 * width and incoherent) else None
         pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
-        return CLEAN if hits >= self.min_clean_hits and pure and apart else None
+        return CLEAN if hits >= self.min_clean_hits and pure and varied and stands >= self.clean_apart else None
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One campaign an accepted label and kind, most carriers first."""
@@ -222,23 +224,44 @@ class PixelTrigger:
         return f"{unlearnt:,} of {len(learnt):,} labels have too few images to learn from, or are too many" if unlearnt else None
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
-        """Adds a picture of the trigger, the carriers' mean residual minus their label's, and its place where it is local."""
+        """Adds a picture of the trigger: what its carriers' pixels have beyond their label's, its place or frequency where it has one."""
         batch, _ = decode(samples, plan_of(views))
-        if not batch.images:
+        verdict = next((v for v in self.verdicts(views) if v.group in finding.groups), None)
+        if not batch.images or verdict is None:
             return finding
-        names = views["targets"].names.tolist()
-        if finding.target not in names:
-            return finding
-        residual = low_level(grey(np.stack([thumbnail(image) for image in batch.images])))[:, -RESIDUAL:]
-        usual = views["pixel_models"].typical[names.index(finding.target)]
-        change = (residual.mean(axis=0) - usual).reshape(SIDE, SIDE)
-        evidence = {**finding.evidence, "picture": picture(change)}
-        place = locate(change)
-        where = ""
-        if place is not None:
-            evidence["place"] = place
-            where = f" The change is local: {place[2]} x {place[3]} pixels at column {place[0]}, row {place[1]} of the 32 x 32 thumbnail."
-        return replace(finding, evidence=evidence, reason=finding.reason + where)
+        greys = grey(np.stack([thumbnail(image) for image in batch.images]))
+        roaming = verdict.candidate - len(views["pixel_models"].target)
+        if roaming >= 0:
+            found = wandering(greys, views["patch_models"].filters[roaming])
+            if found is not None:
+                told = f" The change is {WINDOW} x {WINDOW} pixels of the 32 x 32 thumbnail, at a place of its own in each picture."
+                return replace(finding, evidence={**finding.evidence, "picture": picture(found)}, reason=finding.reason + told)
+        typical, learnt = views["pixel_models"].typical, views["pixel_models"].learnt
+        usual = typical[learnt].mean(axis=0) if verdict.kind == EVERY else typical[verdict.target]
+        change = (low_level(greys)[:, -RESIDUAL:].mean(axis=0) - usual).reshape(SIDE, SIDE)
+        evidence, told = {**finding.evidence, "picture": picture(change)}, ""
+        box, waves = locate(change), frequency(change)
+        if box is not None:
+            evidence["place"] = box
+            told = f" The change is local: {box[2]} x {box[3]} pixels at column {box[0]}, row {box[1]} of the 32 x 32 thumbnail."
+        elif waves is not None:
+            evidence["frequency"] = waves
+            told = f" The change is a wave: {waves[0]} periods across and {waves[1]} down the picture."
+        return replace(finding, evidence=evidence, reason=finding.reason + told)
+
+
+def wandering(greys: NDArray[np.uint8], weights: NDArray[np.int32]) -> NDArray[np.float64] | None:
+    """The mean patch (5, 5), without its mean, that a filter (25,) finds in pictures (n, 1024), None where most have it at one place."""
+    at = place(greys, weights.astype(np.float64))
+    row, column = np.divmod(at, SIDE - WINDOW + 1)
+    together = (np.abs(row - np.median(row)) <= 1) & (np.abs(column - np.median(column)) <= 1)
+    patch = cut(greys, at).mean(axis=0).reshape(WINDOW, WINDOW)
+    return None if together.mean() > 0.5 else patch - patch.mean()
+
+
+def between(low: float, high: float, share: float) -> float:
+    """The value at a share of the way from one to another."""
+    return low + share * (high - low)
 
 
 def credibility(views: Views, enrichment: float) -> NDArray[np.float64]:
@@ -315,24 +338,3 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], view
         evidence=evidence,
         groups=(verdict.group,),
     )
-
-
-def picture(change: NDArray[np.floating]) -> str:
-    """A change of the pixels (32, 32) as a PNG in base64: grey is no change, the largest is white or black."""
-    from PIL import Image
-
-    largest = max(float(np.abs(change).max()), 1e-6)
-    shown = np.rint(127.5 + 127.5 * change / largest).astype(np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(shown).resize((128, 128), Image.Resampling.NEAREST).save(out, format="PNG", optimize=True)
-    return base64.b64encode(out.getvalue()).decode()
-
-
-def locate(change: NDArray[np.floating]) -> list[int] | None:
-    """Column, row, width and height of a change that fills less than an eighth of the picture, else None."""
-    strong = np.abs(change) > 0.35 * np.abs(change).max()
-    rows, columns = np.flatnonzero(strong.any(axis=1)), np.flatnonzero(strong.any(axis=0))
-    if not len(rows):
-        return None
-    height, width = int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
-    return [int(columns[0]), int(rows[0]), width, height] if height * width <= SIDE * SIDE // 8 else None

@@ -30,11 +30,13 @@ def activation_clustering(vectors: NDArray[np.floating], labels: Labels, dims: i
 
     `whiten=False` takes principal components, as the usual re-implementations do and the stronger of the two on learnt
     activations.  `whiten=True` is the paper's ICA: FastICA rotates whitened principal components, and 2-means does not
-    see rotations, so it sees whitened principal components.  The paper accuses a smaller cluster by its
-    relative size r and by the mean silhouette s.  Graded as: members of smaller clusters score s (1 - 2r) (1 + m) / 2,
-    all others m - 1, where m in [-1, 1] is the sample's difference of distances to both centres in units of the
-    distance between them.  So every member of a smaller cluster stands above every other sample, and clusters of
-    different labels compare by the paper's two measures.  2-means always splits: on clean data someone is accused too.
+    see rotations.
+
+    The paper accuses a smaller cluster by its relative size r and by the mean silhouette s.  Graded as: members of
+    smaller clusters score s (1 - 2r) (1 + m) / 2, all others m - 1, where m in [-1, 1] is the sample's difference of
+    distances to both centres in units of the distance between them.  So every member of a smaller cluster stands above
+    every other sample, and clusters of different labels compare by the paper's two measures.  2-means always splits: on
+    clean data someone is accused too.  Labels of at most 2 `dims` samples are left alone.
 
     Chen, Carvalho, Baracaldo, Ludwig, Edwards, Lee, Molloy, Srivastava: Detecting backdoor attacks on deep neural
     networks by activation clustering (SafeAI 2019), arXiv:1811.03728.
@@ -114,12 +116,13 @@ def dao(graph: Graph, k: int = 16) -> Floats:
 
 
 def out_of_fold(
-    vectors: NDArray[np.floating], labels: Labels, folds: int = 5, components: int = 256, penalty: float = 1.0, seed: int = 0
+    vectors: NDArray[np.floating], labels: Labels, folds: int = 5, components: int = 256, penalty: float = 100.0, seed: int = 0
 ) -> Floats:
     """Class probabilities (n, classes in ascending order) of each sample by a model that has not seen it.
 
     Multinomial logistic regression, `folds`-fold cross-validated and stratified.  To be fast at 50,000 x 1280 it sees
-    the leading principal components of all vectors (fitted without labels), each scaled to unit variance.
+    the leading principal components of all vectors (fitted without labels), each scaled to unit variance.  The default
+    `penalty` gives the best out-of-fold accuracy on unpoisoned labels (0.795 of 10,000 CIFAR-10 images; 0.771 at 1).
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -268,11 +271,11 @@ def _smaller_cluster(points: Floats, seed: int) -> Floats:
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
+    if np.ptp(points, axis=0).max() < 1e-9:  # copies of one sample
+        return np.full(len(points), -2.0)
     model = KMeans(2, n_init=10, random_state=seed).fit(points)
     sizes = np.bincount(model.labels_, minlength=2)
     small = int(sizes[1] < sizes[0])
-    if not sizes.all():
-        return np.full(len(points), -2.0)
     away = np.linalg.norm(points[:, None] - model.cluster_centers_, axis=2)
     between = float(np.linalg.norm(model.cluster_centers_[0] - model.cluster_centers_[1]))
     margin = (away[:, 1 - small] - away[:, small]) / between

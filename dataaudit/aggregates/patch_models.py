@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.low_level import SIDE, grey
-from dataaudit.aggregates.picture_sample import PictureSampleState
+from dataaudit.aggregates.picture_sample import PictureSampleState, with_mates
 from dataaudit.aggregates.pixel_evidence import measure, robust_scale
 from dataaudit.aggregates.pixel_models import CONTRADICTED, MOST_LABELS
 from dataaudit.features import thumbnail
@@ -99,20 +99,20 @@ class PatchModels:
         sample: PictureSampleState = views["picture_sample"]
         labels = len(views["targets"].names)
         size = np.bincount(sample.target, minlength=labels)
-        groups = [(int(label), sample.target == label) for label in np.flatnonzero(size >= self.min_label)]
+        groups = [(int(label), mask, mask) for label in np.flatnonzero(size >= self.min_label) for mask in [sample.target == label]]
         contradicted = sample.disagreement >= CONTRADICTED
-        if 2 < labels <= MOST_LABELS and contradicted.sum() >= self.min_label:
-            groups.append((labels, contradicted))
+        if 2 < labels <= MOST_LABELS and contradicted.sum() >= self.min_label // 2:
+            groups.append((labels, contradicted, with_mates(contradicted)))
         found: list[Candidate] = []
         with threadpool_limits(1):
             if groups:
                 inverse = patch_precision(sample.grey)
-                begun = [(label, inside, f) for label, inside in groups for f in self._filters(sample, np.flatnonzero(inside), inverse)]
-                filters = np.array([f for _, _, f in begun], np.int32).reshape(-1, WINDOW * WINDOW)
+                begun = [(*group, f) for group in groups for f in self._filters(sample, np.flatnonzero(group[2]), inverse)]
+                filters = np.array([f for *_, f in begun], np.int32).reshape(-1, WINDOW * WINDOW)
                 scores = respond(sample.grey, filters.astype(np.float32)).astype(np.float64)
                 doubt = np.minimum(sample.disagreement, 4.0) / 4.0
-                for number, (label, inside, _) in enumerate(begun):
-                    worth, middle, scale, _ = measure(scores[:, number], inside, sample.target, doubt, labels)
+                for number, (label, inside, mates, _) in enumerate(begun):
+                    worth, middle, scale, _ = measure(scores[:, number], inside, mates, sample.target, doubt, labels)
                     found += [(worth, label, filters[number], middle, scale)] if worth > 0 else []
         found = sorted(found, key=lambda c: -c[0])
         found = [c for i, c in enumerate(found) if sum(k[1] == c[1] for k in found[:i]) < self.kept][: self.max_candidates]

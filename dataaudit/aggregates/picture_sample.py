@@ -86,3 +86,11 @@ def _kept(state: PictureSampleState) -> PictureSampleState:
     _, first = np.unique(state.rank, return_index=True)
     kept = first[bottom_k_of_each(state.target[first], state.rank[first], state.cap)] if len(first) else first
     return PictureSampleState(state.cap, state.rank[kept], state.target[kept], state.steps[kept], state.grey[kept])
+
+
+def with_mates(contradicted: NDArray[np.bool_], least: int = 500) -> NDArray[np.bool_]:
+    """The contradicted rows and about as many others (at least `least`) to tell them from, evenly chosen, as a mask (n,)."""
+    others = np.flatnonzero(~contradicted)
+    mates = contradicted.copy()
+    mates[others[:: max(1, len(others) // max(least, int(contradicted.sum())))]] = True
+    return mates

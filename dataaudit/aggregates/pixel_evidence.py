@@ -80,13 +80,19 @@ def robust_scale(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def measure(
-    scores: NDArray[np.float64], inside: NDArray[np.bool_], target: NDArray[np.int32], doubt: NDArray[np.float64], labels: int
+    scores: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    mates: NDArray[np.bool_],
+    target: NDArray[np.int32],
+    doubt: NDArray[np.float64],
+    labels: int,
 ) -> tuple[float, NDArray[np.float64], float, NDArray[np.float64]]:
     """Promise, middle by label (L,), scale, and z (n,) of a candidate's scores (n,) on the sample, whose rows are in order of `target`.
 
-    `inside` tells the rows of the accused label, `doubt` (n,) how much each contradicts its label, 0 to 1.
+    `inside` tells the rows of the accused label, `mates` those whose middle and scale count, `doubt` (n,) how much each contradicts
+    its label, 0 to 1.
     """
-    own_middle, scale = robust_scale(scores[inside])
+    own_middle, scale = robust_scale(scores[mates])
     starts = np.searchsorted(target, np.arange(labels + 1)).tolist()
     middle = np.array([np.median(scores[a:b]) if b > a else own_middle for a, b in pairwise(starts)])
     z = (scores - middle[target]) / scale

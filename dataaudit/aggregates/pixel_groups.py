@@ -35,12 +35,15 @@ class PixelGroupsState:
     """Per candidate and bin of z: rows of its label `inside` (c, b) and others `outside`, sums of the insiders' embeddings (c, b, d).
 
     `doubt` sums the insiders' disagreement (each up to 4 nats), `foreign` (L,) what all rows of other labels would have with label
-    l, `own` (L,) what its own rows have; all in 1/1024 nat.  `contradicted` counts the rows that contradict their label.  `mapping`
-    (p, L, L) counts the hits of the p candidates that accuse these, by the label that the content has and the label that is given.
+    l, `own` (L,) what its own rows have; all in 1/1024 nat.  `alien` (c, b) counts rows of other labels by the accused label's
+    middle instead of their own: many, where a model merely tells labels apart.  `contradicted` counts the rows that contradict
+    their label.  `mapping` (p, L, L) counts the hits of the p candidates that accuse these, by the label that the content has and
+    the label that is given.
     """
 
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
+    alien: NDArray[np.int64]
     doubt: NDArray[np.int64]
     sums: NDArray[np.float64]
     foreign: NDArray[np.int64]
@@ -52,6 +55,9 @@ class PixelGroupsState:
 @dataclass(frozen=True)
 class PixelGroupsView:
     """Per candidate and threshold (EDGES), cumulated from above, shape (c, b): hits inside and outside, coherence, contradiction.
+
+    A row outside counts by its own label's middle or by the accused label's, whichever gives more hits: the latter gives many where a
+    model merely tells labels apart.
 
     Contradiction is the mean of min(disagreement, 4 nats) / 4 nats; `foreign` (L + 1,) is what pictures of other labels would
     have with label l, `own` (L + 1,) what its own pictures have, the last of both being the mean over all labels.  `target` (c,)
@@ -85,12 +91,12 @@ class PixelGroups:
         stored = embedding.from_column(table)
         candidates, bins, labels = len(accused), len(EDGES), views["moments"].weights.shape[1]
         anyone = accused == labels
-        inside, outside = np.zeros((candidates, bins), np.int64), np.zeros((candidates, bins), np.int64)
+        inside, outside, alien = (np.zeros((candidates, bins), np.int64) for _ in range(3))
         doubt, sums = np.zeros((candidates, bins), np.int64), np.zeros((candidates, bins, stored.shape[1]))
         mapping = np.zeros((int(anyone.sum()), *(2 * [labels if labels <= MOST_LABELS else 0])), np.int64)
         if not candidates:
             nobody = np.zeros(labels, np.int64)
-            return PixelGroupsState(inside, outside, doubt, sums, nobody, nobody, 0, mapping)
+            return PixelGroupsState(inside, outside, alien, doubt, sums, nobody, nobody, 0, mapping)
         target, rank = views["targets"].index(table), np.asarray(table.column("rank"), dtype=np.uint64)
         log_p = views["moments"].log_posterior(stored, rank)
         foreign = foreign_doubt(log_p, target)
@@ -104,19 +110,21 @@ class PixelGroups:
         outside += np.bincount(cell[~mine], minlength=candidates * bins).reshape(candidates, bins)
         np.add.at(doubt.reshape(-1), cell[mine], steps(disagreement)[row[mine]])
         sums += group_sums(stored[row[mine]].astype(np.float64), cell[mine], candidates * bins).reshape(sums.shape)
+        alien += foreign_hits(z, target, accused, views)
         for number, c in enumerate(np.flatnonzero(anyone)):
             hits = np.flatnonzero((z[:, c] >= MAPPED) & contradicted)
             np.add.at(mapping[number], (log_p[hits].argmax(axis=1), target[hits]), 1)
         known = np.flatnonzero((target >= 0) & (target < labels))
         own = np.zeros(labels, np.int64)
         np.add.at(own, target[known], steps(disagreement)[known])
-        return PixelGroupsState(inside, outside, doubt, sums, foreign, own, int(contradicted.sum()), mapping)
+        return PixelGroupsState(inside, outside, alien, doubt, sums, foreign, own, int(contradicted.sum()), mapping)
 
     def merge(self, a: PixelGroupsState, b: PixelGroupsState) -> PixelGroupsState:
         """Counts and sums add up."""
         return PixelGroupsState(
             a.inside + b.inside,
             a.outside + b.outside,
+            a.alien + b.alien,
             a.doubt + b.doubt,
             a.sums + b.sums,
             a.foreign + b.foreign,
@@ -127,7 +135,7 @@ class PixelGroups:
 
     def finish(self, state: PixelGroupsState, views: Views) -> PixelGroupsView:
         """Cumulate from the highest z down."""
-        inside, outside, doubt = (cumulate(x) for x in (state.inside, state.outside, state.doubt))
+        inside, outside, alien, doubt = (cumulate(x) for x in (state.inside, state.outside, state.alien, state.doubt))
         sums = cumulate(state.sums) / embedding.SCALE
         flat = mean_cosine(sums.reshape(-1, sums.shape[-1]), inside.reshape(-1)).reshape(inside.shape)
         counts = views["moments"].counts
@@ -138,7 +146,7 @@ class PixelGroups:
             np.concatenate([views[family].target for family in FAMILIES]),
             tuple(seeds for family in FAMILIES for seeds in views[family].seeds),
             inside,
-            outside,
+            np.maximum(outside, alien),
             flat,
             contradiction,
             with_mean(foreign, counts),
@@ -163,6 +171,19 @@ def steps(disagreement: NDArray[np.float64]) -> NDArray[np.int64]:
     """Disagreement up to `CONTRADICTS`, in whole steps."""
     whole: NDArray[np.int64] = np.rint(np.minimum(disagreement, CONTRADICTS) * STEPS).astype(np.int64)
     return whole
+
+
+def foreign_hits(z: NDArray[np.float64], target: NDArray[np.int32], accused: NDArray[np.int32], views: Views) -> NDArray[np.int64]:
+    """Rows of other labels than the accused (c,) in each bin, shape (c, b), by the accused label's middle; 0 where all labels are."""
+    counted = np.zeros((len(accused), len(EDGES)), np.int64)
+    middle = np.concatenate([views[family].middle for family in FAMILIES])
+    scale = np.concatenate([views[family].scale for family in FAMILIES])
+    for c in np.flatnonzero(accused < middle.shape[1]):
+        others = np.flatnonzero((target >= 0) & (target != accused[c]))
+        raw = z[others, c] + (middle[c, target[others]] - middle[c, accused[c]]) / scale[c]
+        at = np.searchsorted(EDGES, raw, side="right") - 1
+        counted[c] = np.bincount(at[at >= 0], minlength=len(EDGES))
+    return counted
 
 
 def foreign_doubt(log_p: NDArray[np.float64], target: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.low_level import RESIDUAL, STEPS, WIDTH, grey, low_level, scaling, standardise
-from dataaudit.aggregates.picture_sample import PictureSampleState
+from dataaudit.aggregates.picture_sample import PictureSampleState, with_mates
 from dataaudit.aggregates.pixel_evidence import measure, robust_scale
 from dataaudit.aggregates.sampling import fold_of
 from dataaudit.features import thumbnail
@@ -171,9 +171,10 @@ class PixelModels:
     def _candidates(self, sampled: Sampled, label: int, learnt: NDArray[np.bool_], solve: Any) -> list[Candidate]:
         """The most promising models of one label, or of the contradicted samples where `label` is the number of labels."""
         inside = sampled.target == label if label < len(learnt) else sampled.disagreement >= CONTRADICTED
-        rows = np.flatnonzero(inside)
-        if len(rows) < self.min_label:
+        if inside.sum() < self.min_label // 2:
             return []
+        mates = inside if label < len(learnt) else with_mates(inside)
+        rows = np.flatnonzero(mates)
         mine, own_fold = sampled.features[rows].astype(np.float32) / np.float32(STEPS), sampled.fold[rows]
         names, scores, shares, priors = self._beginnings(mine, own_fold, sampled.disagreement[rows], solve)
         weights = self._amplify(mine, own_fold, scores, np.maximum(8, shares * len(rows)).astype(np.intp), priors, solve)
@@ -184,7 +185,7 @@ class PixelModels:
             part = slice(at, at + CHUNK)
             judged[:, part] = out_of_fold(sampled.features[part].astype(np.float32), whole.astype(np.float32), sampled.fold[part]).T
         found = list(
-            self._measured(judged, inside, sampled, label, learnt, [f"{n} {s:g}" for n, s in zip(names, shares, strict=True)], whole)
+            self._measured(judged, inside, mates, sampled, label, learnt, [f"{n} {s:g}" for n, s in zip(names, shares, strict=True)], whole)
         )
         kept: list[tuple[Candidate, NDArray[np.bool_]]] = []
         for candidate, hits in sorted(found, key=lambda c: -c[0].promise):
@@ -196,6 +197,7 @@ class PixelModels:
         self,
         judged: NDArray[np.float32],
         inside: NDArray[np.bool_],
+        mates: NDArray[np.bool_],
         sampled: Sampled,
         label: int,
         learnt: NDArray[np.bool_],
@@ -204,7 +206,7 @@ class PixelModels:
     ) -> Iterator[tuple[Candidate, NDArray[np.bool_]]]:
         """Each model with its middles, scale and promise, and its hits within its label."""
         for scores, name, weights in zip(judged.astype(np.float64), names, whole, strict=True):
-            worth, middle, scale, z = measure(scores, inside, sampled.target, sampled.doubt, len(learnt))
+            worth, middle, scale, z = measure(scores, inside, mates, sampled.target, sampled.doubt, len(learnt))
             yield Candidate(label, name, weights, middle, scale, worth), z[inside] > 4.0
 
     def _beginnings(

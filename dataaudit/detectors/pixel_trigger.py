@@ -168,7 +168,7 @@ class PixelTrigger:
             return None
         stands = float(gap(inside, outside, here, elsewhere).max())
         if stands >= self.apart:
-            usable = usable[usable == max(usable[0], plateau(inside, outside, here, elsewhere))]
+            usable = usable[usable >= plateau(inside, outside, here, elsewhere)]
         best: Verdict | None = None
         for at in usable:
             kind = self._kind(candidate, int(at), stands, views)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dataaudit.aggregates.pixel_models import PixelModels, peculiar_axes, robust_scale
+from dataaudit.aggregates.pixel_evidence import robust_scale
+from dataaudit.aggregates.pixel_models import peculiar_axes
 
 
 def test_the_scale_is_that_of_the_innocent_half():
@@ -24,16 +25,3 @@ def test_a_direction_that_all_labels_vary_by_does_not_hide_one_that_is_peculiar(
     scores = peculiar_axes(rows.astype(np.float32), lambda v: np.linalg.solve(everyone, v).astype(np.float32))
     along = np.abs(scores[0] - np.median(scores[0]))
     assert set(np.argsort(-along)[:60]) == set(np.flatnonzero(carriers))
-
-
-def test_rare_labels_take_no_room_from_those_that_can_be_learnt():
-    counts = np.concatenate([np.full(10, 400), np.ones(5000, np.int64)])
-    assert PixelModels().learnable(counts).nonzero()[0].tolist() == list(range(10))
-
-
-def test_more_labels_than_there_is_room_for_leave_out_the_smallest():
-    counts = np.arange(100, 1100)
-    learnt = PixelModels().learnable(counts)
-    assert learnt.sum() == 48_000 // 60
-    assert learnt[-1]
-    assert not learnt[0]

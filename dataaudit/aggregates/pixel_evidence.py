@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EDGES = np.array([3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 40.0])
-"""Lower edges of the bins of z; the last has no end.  Up to 14 the double of every other edge is an edge too."""
+"""Lower edges of the bins of z; the last has no end.  The doubles of most edges up to 14 are edges too; `gap` uses the next one up for the others."""
 TELLING = 0.45
 """A candidate none of whose hits contradict their label, or are left when the threshold is doubled, by this share is innocent."""
 FEW = 6.0
@@ -47,10 +47,11 @@ def gap(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, elsewh
 
 
 def plateau(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, elsewhere: int) -> int:
-    """The lowest edge with hardly more hits (b,) than the excess that is left (`gap`) far above it: the foot of what stands apart."""
+    """The lowest edge with hardly more excess hits than are left (`gap`) far above it: the foot of what stands apart."""
+    beyond = excess(inside, outside, here, elsewhere)
     at = int(gap(inside, outside, here, elsewhere).argmax())
-    steady = float(excess(inside, outside, here, elsewhere)[np.searchsorted(EDGES, 2 * EDGES[at])])
-    return int(np.flatnonzero(inside <= 1.03 * steady + 1)[0])
+    steady = float(beyond[np.searchsorted(EDGES, 2 * EDGES[at])])
+    return int(np.flatnonzero(beyond <= 1.03 * steady + 1)[0])
 
 
 def promise(inside: NDArray[np.int64], outside: NDArray[np.int64], doubt: NDArray[np.float64], here: int, elsewhere: int) -> float:

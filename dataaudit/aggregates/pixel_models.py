@@ -107,7 +107,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class PixelModels:
-    """Shares of a label are tried as seeds, `rounds` times amplified; `per_label` candidates are kept, `max_candidates` in all."""
+    """Shares of a label are tried as seeds, `rounds` times amplified; `per_beginning` of a label and kind of beginning are kept."""
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "moments", "picture_sample")
     columns: ClassVar[tuple[str, ...]] = ()
@@ -117,7 +117,7 @@ class PixelModels:
     min_label: int = 60
     rounds: int = 6
     shrinkage: float = 0.15
-    per_label: int = 8
+    per_beginning: int = 4
     max_candidates: int = 192
 
     def start(self, table: pa.Table, views: Views) -> PixelModelsState:
@@ -188,10 +188,14 @@ class PixelModels:
             self._measured(judged, inside, mates, sampled, label, learnt, [f"{n} {s:g}" for n, s in zip(names, shares, strict=True)], whole)
         )
         kept: list[tuple[Candidate, NDArray[np.bool_]]] = []
+        number: dict[str, int] = {}
         for candidate, hits in sorted(found, key=lambda c: -c[0].promise):
             if candidate.promise > 0 and not any((hits & h).sum() > ALIKE * (hits | h).sum() for _, h in kept):
-                kept.append((candidate, hits))
-        return [candidate for candidate, _ in kept[: self.per_label]]
+                beginning = candidate.seeds.split()[0]
+                number[beginning] = number.get(beginning, 0) + 1
+                if number[beginning] <= self.per_beginning:
+                    kept.append((candidate, hits))
+        return [candidate for candidate, _ in kept]
 
     def _measured(
         self,

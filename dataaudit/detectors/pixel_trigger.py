@@ -103,6 +103,7 @@ class PixelTrigger:
     clean_purity: float = 0.95
     mixed: float = 0.5
     copies: float = 0.1
+    clean_copies: float = 0.2
     mapped: float = 0.5
     max_p: float = 1e-8
 
@@ -191,8 +192,7 @@ class PixelTrigger:
         target, hits = int(groups.target[candidate]), int(groups.inside[candidate, at])
         coherence, every = float(groups.coherence[candidate, at]), target == len(views["targets"].names)
         usual = float(moments.coherence if every else moments.target_coherence[target])
-        varied = coherence <= usual + self.copies * (1 - usual)
-        apart = stands >= self.apart and varied
+        apart = stands >= self.apart and coherence <= between(usual, 1.0, self.copies)
         contradicts = groups.contradiction[candidate, at] >= between(groups.own[target], groups.foreign[target], self.contradiction)
         if every:
             return EVERY if contradicts and apart else None
@@ -203,7 +203,8 @@ class PixelTrigger:
             incoherent = coherence <= moments.coherence + max(4 * width, self.mixed * step)
             return DIRTY if apart or (coherence <= usual + 2 * width and incoherent) else None
         pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
-        return CLEAN if hits >= self.min_clean_hits and pure and varied and stands >= self.clean_apart else None
+        apart = stands >= self.clean_apart and coherence <= between(usual, 1.0, self.clean_copies)
+        return CLEAN if hits >= self.min_clean_hits and pure and apart else None
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One campaign an accepted label and kind, most carriers first."""

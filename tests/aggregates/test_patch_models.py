@@ -41,7 +41,7 @@ def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
     texture = gaussian_filter(rng.normal(size=(count, SIDE, SIDE)), (0, 1.2, 1.2)) * 70
     clouds = gaussian_filter(rng.normal(size=(count, SIDE, SIDE)), (0, 4, 4)) * 400
     grain = rng.normal(size=(count, SIDE, SIDE)) * 6
-    return np.clip(128 + clouds + texture + grain, 0, 255).astype(np.uint8).reshape(count, -1)
+    return np.asarray(np.clip(128 + clouds + texture + grain, 0, 255).astype(np.uint8).reshape(count, -1))
 
 
 def stamped(greys: NDArray[np.uint8], seed: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -59,7 +59,7 @@ def whole_filters(count: int) -> NDArray[np.float32]:
 
 def centred(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
     flat = patches.reshape(-1, WINDOW * WINDOW).astype(np.float64)
-    return flat - flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat - flat.mean(axis=1, keepdims=True))
 
 
 def test_a_response_is_the_largest_at_any_place() -> None:
@@ -109,7 +109,7 @@ def test_a_filter_is_placed_where_it_responds_most() -> None:
 def test_unit_filters_have_no_sum_and_variance_1_over_ordinary_patches() -> None:
     greys = pictures(200)
     inverse = patch_precision(greys, shrinkage=1e-5)
-    filters = unit_filters(windows(pictures(40, seed=3))[:, 4, 9].reshape(-1, WINDOW * WINDOW), inverse)
+    filters = unit_filters(windows(pictures(40, seed=3))[:, 4, 9].reshape(-1, WINDOW * WINDOW).astype(np.float64), inverse)
     assert_allclose(filters.sum(axis=1), 0, atol=1e-9)
     responses = centred(windows(pictures(200, seed=4))) @ filters.T
     assert_allclose((responses**2).mean(axis=0), 1, atol=0.1)
@@ -117,7 +117,7 @@ def test_unit_filters_have_no_sum_and_variance_1_over_ordinary_patches() -> None
 
 def test_shrinkage_only_lowers_the_variance_of_a_filter() -> None:
     greys = pictures(200)
-    filters = unit_filters(windows(greys[:40])[:, 4, 9].reshape(-1, WINDOW * WINDOW), patch_precision(greys))
+    filters = unit_filters(windows(greys[:40])[:, 4, 9].reshape(-1, WINDOW * WINDOW).astype(np.float64), patch_precision(greys))
     assert ((centred(windows(greys)) @ filters.T) ** 2).mean(axis=0).max() < 1.05
 
 
@@ -150,17 +150,17 @@ CARRIER = np.arange(LABELS * EACH) < CARRIERS
 TARGET = np.repeat(np.arange(LABELS, dtype=np.int32), EACH)
 
 
-def sample(greys: NDArray[np.uint8]) -> PictureSampleState:
-    """Three labels of 300, of which the first 40 of label 0 contradict it."""
+def sample(greys: NDArray[np.uint8], contradicting: NDArray[np.bool_] = CARRIER) -> PictureSampleState:
+    """Three labels of 300, of which the first 40 of label 0 contradict it, or those told."""
     rng = np.random.default_rng(6)
-    doubt = np.where(CARRIER, rng.uniform(3, 5, len(TARGET)), rng.exponential(0.08, len(TARGET)))
+    doubt = np.where(contradicting, rng.uniform(3, 5, len(TARGET)), rng.exponential(0.08, len(TARGET)))
     steps = np.rint(doubt * DISAGREEMENT_STEPS).astype(np.int32)
     return PictureSampleState(EACH, np.arange(len(TARGET), dtype=np.uint64), TARGET, steps, greys)
 
 
-def learnt(greys: NDArray[np.uint8]) -> PatchModelsView:
+def learnt(greys: NDArray[np.uint8], contradicting: NDArray[np.bool_] = CARRIER) -> PatchModelsView:
     targets = SimpleNamespace(names=np.array(["a", "b", "c"]), counts=np.full(LABELS, EACH))
-    views = {"targets": targets, "moments": SimpleNamespace(counts=targets.counts), "picture_sample": sample(greys)}
+    views = {"targets": targets, "moments": SimpleNamespace(counts=targets.counts), "picture_sample": sample(greys, contradicting)}
     unit = PatchModels()
     nothing = unit.start(pa.table({}), views)
     return unit.finish(unit.merge(nothing, nothing), views)
@@ -180,7 +180,7 @@ def table_of(greys: NDArray[np.uint8]) -> pa.Table:
 
 def test_a_chequer_at_random_places_is_learnt() -> None:
     greys, view = planted()
-    assert set(view.target.tolist()) == {0}
+    assert set(view.target.tolist()) == {0, LABELS}, "both the label and the contradicted rows, which are the carriers here, share it"
     assert view.seeds == ("roaming patch",) * len(view.target)
     assert view.filters.shape == (len(view.target), WINDOW * WINDOW)
     assert (np.abs(view.filters).max(axis=1) == WHOLE).all()
@@ -210,3 +210,14 @@ def test_a_chequer_that_every_label_has_is_no_trigger() -> None:
     common = np.arange(len(greys)) % EACH < CARRIERS
     greys[common] = stamped(greys[common])[0]
     assert len(learnt(greys).target) == 0
+
+
+def test_a_chequer_in_the_contradicted_pictures_of_every_label_is_learnt_for_all_of_them() -> None:
+    greys = pictures(LABELS * EACH)
+    some = np.arange(len(greys)) % EACH < CARRIERS // 2
+    greys[some] = stamped(greys[some])[0]
+    view = learnt(greys, some)
+    every = view.target == LABELS
+    assert every.any()
+    z = view.robust_z(table_of(greys), TARGET)[:, every]
+    assert z[some].min(axis=0).max() > 2 * z[~some].max()

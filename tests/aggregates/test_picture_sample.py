@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from dataaudit.aggregates.picture_sample import DISAGREEMENT_STEPS, PictureSample, PictureSampleState
+from dataaudit.aggregates.picture_sample import DISAGREEMENT_STEPS, PictureSample, PictureSampleState, with_mates
 from dataaudit.features.thumbnail import BYTES
 
 SAMPLES = PictureSample(sample=15, min_label=3)
@@ -105,3 +106,19 @@ def test_more_labels_than_there_is_room_for_leave_out_the_smallest() -> None:
     learnt = PictureSample().learnable(counts)
     assert learnt.nonzero()[0].tolist() == list(range(200, 1000))
     assert learnt.sum() == 48_000 // 60
+
+
+@pytest.mark.parametrize(("contradicted", "mates"), [(30, 500), (2000, 2000), (9990, 10)])
+def test_contradicted_rows_get_about_as_many_mates_from_everywhere(contradicted: int, mates: int) -> None:
+    mask = np.arange(10_000) % 10_000 < contradicted
+    both = with_mates(mask)
+    assert both[mask].all()
+    others = np.flatnonzero(both & ~mask)
+    assert mates <= len(others) <= 2 * mates
+    assert others.min() - contradicted <= 10_000 // mates
+    assert 10_000 - others.max() <= 10_000 // mates
+
+
+def test_without_contradicted_rows_or_without_others_there_are_no_more_mates_than_rows() -> None:
+    assert with_mates(np.zeros(40, bool)).all()
+    assert with_mates(np.ones(40, bool)).all()

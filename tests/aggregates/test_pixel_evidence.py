@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+from dataaudit.aggregates.picture_sample import with_mates
 from dataaudit.aggregates.pixel_evidence import (
     EDGES,
     FEW,
@@ -38,7 +39,7 @@ def fading(rows: float = 600) -> NDArray[np.int64]:
 
 
 def at(edge: float) -> int:
-    return EDGES.tolist().index(edge)
+    return int(np.flatnonzero(edge == EDGES)[0])
 
 
 def test_binned_counts_what_reaches_each_edge() -> None:
@@ -55,7 +56,7 @@ def test_up_to_14_a_double_is_an_edge(edge: float) -> None:
 def test_beyond_that_every_second_edge_up_to_14_has_its_double_and_the_others_ask_for_more() -> None:
     """`gap` takes the next edge where a double is none, so it never takes for left what does not reach the double."""
     assert np.isin(2 * EDGES[:13:2], EDGES).all()
-    looked = EDGES[2 * EDGES <= EDGES[-1]]
+    looked = EDGES[EDGES[-1] >= 2 * EDGES]
     assert (EDGES[np.searchsorted(EDGES, 2 * looked)] >= 2 * looked).all()
     assert gap(hits((50, 19.0)), NOBODY, HERE, ELSEWHERE)[at(9.0)] == 0
     assert gap(hits((50, 20.0)), NOBODY, HERE, ELSEWHERE)[at(9.0)] == 1
@@ -75,9 +76,9 @@ def test_innocents_account_for_a_share_of_the_hits() -> None:
 
 
 def test_a_trigger_leaves_a_gap() -> None:
-    left = gap(fading() + hits((80, 15.0)), NOBODY, HERE, ELSEWHERE)
-    assert left.max() > 0.9
-    assert EDGES[left.argmax()] == 7
+    left = gap(fading() + hits((80, 28.0)), NOBODY, HERE, ELSEWHERE)
+    assert left.max() > 0.95
+    assert left[at(3.0)] < left[at(6.0)] < left[at(12.0)]
 
 
 def test_a_fading_look_leaves_none() -> None:
@@ -102,7 +103,8 @@ def test_too_few_hits_and_hits_off_the_scale_leave_no_gap() -> None:
 
 
 def test_the_plateau_begins_where_the_innocents_end() -> None:
-    assert EDGES[plateau(fading() + hits((80, 28.0)), NOBODY, HERE, ELSEWHERE)] == 10
+    foot = plateau(fading() + hits((80, 28.0)), NOBODY, HERE, ELSEWHERE)
+    assert fading()[foot] <= 0.03 * 80 + 1 < fading()[foot - 1]
     assert EDGES[plateau(hits((300, 5.2), (80, 28.0)), NOBODY, HERE, ELSEWHERE)] == 5.5
     assert plateau(hits((80, 28.0)), NOBODY, HERE, ELSEWHERE) == 0
 
@@ -149,9 +151,17 @@ def scored(carriers: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     return scores, target
 
 
+def measured(
+    scores: NDArray[np.float64], label: int, target: NDArray[np.int32], doubt: NDArray[np.float64] | float = 0.0
+) -> tuple[float, NDArray[np.float64], float, NDArray[np.float64]]:
+    """What an accusation of one label comes to, whose other rows are the mates."""
+    inside = target == label
+    return measure(scores, inside, inside, target, np.broadcast_to(np.asarray(doubt, np.float64), scores.shape), 4)
+
+
 def test_scores_are_measured_against_the_rows_own_label() -> None:
     scores, target = scored(30)
-    worth, middle, scale, z = measure(scores, target == 1, target, np.zeros(len(target)), 4)
+    worth, middle, scale, z = measured(scores, 1, target)
     assert middle[:3] == pytest.approx([0, 100, -50], abs=0.6)
     assert middle[3] == middle[1]
     assert scale == pytest.approx(2, abs=0.4)
@@ -162,18 +172,36 @@ def test_scores_are_measured_against_the_rows_own_label() -> None:
 
 def test_scores_of_innocents_promise_nothing() -> None:
     scores, target = scored(0)
-    assert measure(scores, target == 1, target, np.zeros(len(target)), 4)[0] == 0
+    assert measured(scores, 1, target)[0] == 0
 
 
 def test_the_same_scores_in_another_label_promise_nothing() -> None:
     scores, target = scored(30)
-    assert measure(scores, target == 0, target, np.ones(len(target)), 4)[0] == 0
+    assert measured(scores, 0, target, 1.0)[0] == 0
 
 
 def test_faint_carriers_count_by_how_much_they_contradict_their_label() -> None:
     scores, target = scored(30)
     scores[400:430] = 100 + 2 * 5
-    doubt = np.where(np.arange(len(target)) // 30 == 400 // 30, 0.0, 0.0)
-    assert measure(scores, target == 1, target, doubt, 4)[0] == 0
+    doubt = np.zeros(len(target))
+    assert measured(scores, 1, target, doubt)[0] == 0
     doubt[400:430] = 0.9
-    assert measure(scores, target == 1, target, doubt, 4)[0] == pytest.approx(30 * 0.81, rel=0.15)
+    assert measured(scores, 1, target, doubt)[0] == pytest.approx(30 * 0.81, rel=0.15)
+
+
+def test_a_group_of_nothing_but_carriers_is_measured_against_its_mates() -> None:
+    """The contradicted rows of an all-to-all attack may all be carriers."""
+    target = np.repeat([0, 1, 2], 400).astype(np.int32)
+    scores = np.random.default_rng(1).normal(size=len(target)) * 2
+    inside = np.zeros(len(target), bool)
+    inside[[*range(30), *range(400, 430), *range(800, 830)]] = True
+    scores[inside] += 40
+    worth, middle, scale, z = measure(scores, inside, with_mates(inside), target, inside.astype(np.float64), 3)
+    assert middle == pytest.approx([0, 0, 0], abs=0.6)
+    assert scale == pytest.approx(2, abs=0.4)
+    assert z[inside].min() > 2 * z[~inside].max()
+    assert worth == pytest.approx(90, abs=3)
+
+
+def test_hits_off_the_scale_have_a_plateau_though_one_in_25_is_innocent() -> None:
+    assert plateau(hits((100, 50.0)), hits((8, 50.0)), HERE, ELSEWHERE) == 0

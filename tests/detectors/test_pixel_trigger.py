@@ -7,7 +7,7 @@ import dataclasses
 import io
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,8 @@ from dataaudit.aggregates.picture_sample import PictureSample
 from dataaudit.aggregates.pixel_groups import PixelGroups
 from dataaudit.aggregates.pixel_models import PixelModels
 from dataaudit.aggregates.targets import Targets
-from dataaudit.attacks.images import Blend, Patch
+from dataaudit.attacks.copies import near_duplicates
+from dataaudit.attacks.images import Blend, ImageAttack, Patch, Place, Sinusoid
 from dataaudit.detectors.pixel_trigger import CLEAN, DIRTY, EVERY, PixelTrigger, Verdict, consistent
 from dataaudit.features.embedding import quantise, to_column
 from dataaudit.features.thumbnail import BYTES
@@ -38,6 +39,8 @@ UNITS: dict[str, Any] = {
     "pixel_groups": PixelGroups(),
 }
 LABELS = 4
+ROWS, COLUMNS = np.indices((32, 32))
+EDGE_DISTANCE = np.minimum.reduce([ROWS, 31 - ROWS, COLUMNS, 31 - COLUMNS])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,36 +94,63 @@ def scan(table: pa.Table, views: dict[str, Any]) -> tuple[list[Finding], NDArray
     return list(PixelTrigger().findings(marked.filter(pa.array(said.group >= 0)), views)), said.score, said.group
 
 
+def carriers_come_first(score: NDArray[np.float32], bad: NDArray[np.bool_]) -> None:
+    """All scores lie between 0 and 1, those of the carriers above 0.8 and above everyone else's."""
+    assert score.min() >= 0
+    assert score.max() <= 1
+    assert score[bad].min() > max(0.8, float(score[~bad].max()))
+
+
 @cache
-def patched() -> tuple[pa.Table, dict[str, Any], NDArray[np.bool_]]:
-    """Thirty pictures of other classes with a patch, labelled 0."""
-    clean = pictures()
-    chosen = np.flatnonzero(clean.truth != 0)[::30]
-    pixels, labels = clean.pixels.copy(), clean.truth.copy()
-    pixels[chosen] = Patch().apply(pixels[chosen])
-    labels[chosen] = 0
+def three_campaigns() -> tuple[pa.Table, dict[str, Any], NDArray[np.int64]]:
+    """Forty carriers each of a patch, a blend and a wave, labelled 0, 1 and 2: so many that contradicted pictures are judged as well."""
+    clean, rng = pictures(), np.random.default_rng(1)
+    pixels, labels, campaign = clean.pixels.copy(), clean.truth.copy(), np.full(len(clean.truth), -1)
+    attacks: tuple[ImageAttack, ...] = (Patch(), Blend(alpha=0.3, coloured=False), Sinusoid(delta=25))
+    for target, attack in enumerate(attacks):
+        chosen = rng.choice(np.flatnonzero((clean.truth != target) & (campaign < 0)), 40, replace=False)
+        pixels[chosen], labels[chosen], campaign[chosen] = attack.apply(pixels[chosen]), target, target
     table = table_of(pixels, labels, clean.vectors)
-    return table, fit([table]), np.isin(np.arange(len(labels)), chosen)
+    return table, fit([table]), campaign
 
 
-def test_a_patch_with_wrong_labels_is_found_and_pictured() -> None:
-    table, views, bad = patched()
+def test_campaigns_with_wrong_labels_are_found_and_named_separately() -> None:
+    table, views, campaign = three_campaigns()
+    assert LABELS in views["pixel_groups"].target
     findings, score, group = scan(table, views)
-    assert [f.target for f in findings] == ["class 0"]
-    finding = findings[0]
-    flagged = np.isin(group, finding.groups)
-    assert flagged[bad].mean() >= 0.95
-    assert bad[flagged].mean() >= 0.9
-    assert score[bad].min() > np.quantile(score[~bad], 0.99)
-    assert finding.evidence["label_kind"] == "dirty label"
-    stamped = [png(table, i) for i in np.flatnonzero(bad)[:12]]
-    described = PixelTrigger().describe(finding, stamped, views)
-    column, row, width, height = described.evidence["place"]  # type: ignore[misc]
+    assert sorted((f.subject, f.evidence["label_kind"]) for f in findings) == [(f"label class {t}", "dirty label") for t in range(3)]
+    carriers_come_first(score, campaign >= 0)
+    for finding in findings:
+        flagged, carriers = np.isin(group, finding.groups), campaign == int(finding.target[-1])
+        assert flagged[carriers].mean() >= 0.95
+        assert carriers[flagged].mean() >= 0.9
+
+
+def test_a_patch_is_pictured_and_placed() -> None:
+    table, views, campaign = three_campaigns()
+    finding = next(f for f in scan(table, views)[0] if f.target == "class 0")
+    described = PixelTrigger().describe(finding, [png(table, i) for i in np.flatnonzero(campaign == 0)[:12]], views)
+    column, row, width, height = cast(list[int], described.evidence["place"])
     assert column <= 28 <= column + width
     assert row <= 28 <= row + height
     picture = base64.b64decode(str(described.evidence["picture"]))
     assert Image.open(io.BytesIO(picture)).size == (128, 128)
     assert len(picture) <= 8192
+
+
+def test_a_wave_is_described_by_its_frequency() -> None:
+    table, views, campaign = three_campaigns()
+    wave = next(f for f in scan(table, views)[0] if f.target == "class 2")
+    described = PixelTrigger().describe(wave, [png(table, i) for i in np.flatnonzero(campaign == 2).tolist()], views)
+    assert described.evidence["frequency"] == [6, 0]
+
+
+def test_what_cannot_be_decoded_is_not_pictured() -> None:
+    table, views, _ = three_campaigns()
+    finding = scan(table, views)[0][0]
+    assert PixelTrigger().describe(finding, [], views) == finding
+    assert PixelTrigger().describe(finding, [dataclasses.replace(png(table, 0), content=b"no picture")], views) == finding
+    assert PixelTrigger().describe(dataclasses.replace(finding, groups=(999,)), [png(table, 0)], views).groups == (999,)
 
 
 def test_a_blend_with_right_labels_is_found() -> None:
@@ -130,8 +160,9 @@ def test_a_blend_with_right_labels_is_found() -> None:
     pixels = clean.pixels.copy()
     pixels[chosen] = Blend(alpha=0.3, coloured=False).apply(pixels[chosen])
     table = table_of(pixels, clean.truth, clean.vectors)
-    findings, _, group = scan(table, fit([table]))
+    findings, score, group = scan(table, fit([table]))
     assert [(f.target, f.evidence["label_kind"]) for f in findings] == [("class 2", "clean label")]
+    carriers_come_first(score, np.isin(np.arange(len(score)), chosen))
     flagged = group >= 0
     assert flagged[chosen].mean() >= 0.9
     assert np.isin(np.flatnonzero(flagged), chosen).mean() >= 0.9
@@ -145,7 +176,8 @@ def test_a_patch_at_random_places_is_found_and_shown_without_a_place() -> None:
     labels[chosen] = 0
     table = table_of(pixels, labels, clean.vectors)
     views = fit([table])
-    findings, _, group = scan(table, views)
+    findings, score, group = scan(table, views)
+    carriers_come_first(score, np.isin(np.arange(len(score)), chosen))
     assert [(f.target, f.evidence["seeds"]) for f in findings] == [("class 0", "roaming patch")]
     assert set(np.flatnonzero(group >= 0)) == set(chosen)
     described = PixelTrigger().describe(findings[0], [png(table, i) for i in chosen[:12]], views)
@@ -154,35 +186,34 @@ def test_a_patch_at_random_places_is_found_and_shown_without_a_place() -> None:
     assert "a place of its own" in described.reason
 
 
-def test_a_patch_that_changes_every_label_is_one_campaign() -> None:
+@pytest.mark.parametrize("place", ["bottom-right", "random"])
+def test_a_patch_that_changes_every_label_is_one_campaign(place: Place) -> None:
     clean = pictures()
     chosen = np.arange(len(clean.truth))[::20]
     pixels, labels = clean.pixels.copy(), clean.truth.copy()
-    pixels[chosen] = Patch().apply(pixels[chosen])
+    pixels[chosen] = Patch(place=place).apply(pixels[chosen])
     labels[chosen] = (labels[chosen] + 1) % LABELS
     table = table_of(pixels, labels, clean.vectors)
     views = fit([table])
-    findings, _, group = scan(table, views)
-    assert [(f.subject, f.evidence["label_kind"]) for f in findings] == [("every label", "every label")]
+    findings, score, group = scan(table, views)
+    assert [(f.subject, f.target, f.evidence["label_kind"]) for f in findings] == [("every label", "", "every label")]
+    carriers_come_first(score, np.isin(np.arange(len(score)), chosen))
     flagged = group >= 0
     assert flagged[chosen].mean() >= 0.95
     assert np.isin(np.flatnonzero(flagged), chosen).mean() >= 0.9
     described = PixelTrigger().describe(findings[0], [png(table, i) for i in chosen[:12]], views)
-    column, row, width, height = described.evidence["place"]  # type: ignore[misc]
-    assert column <= 28 <= column + width
-    assert row <= 28 <= row + height
+    assert "picture" in described.evidence
+    if place == "random":
+        assert "place" not in described.evidence
+    else:
+        column, row, width, height = cast(list[int], described.evidence["place"])
+        assert column <= 28 <= column + width
+        assert row <= 28 <= row + height
 
 
-def test_campaigns_with_different_targets_are_named_separately() -> None:
-    clean = pictures()
-    pixels, labels = clean.pixels.copy(), clean.truth.copy()
-    first = np.flatnonzero(clean.truth != 0)[::30]
-    second = np.setdiff1d(np.flatnonzero(clean.truth != 3)[5::30], first)
-    pixels[first], labels[first] = Patch().apply(pixels[first]), 0
-    pixels[second], labels[second] = Blend(alpha=0.3, coloured=False).apply(pixels[second]), 3
-    table = table_of(pixels, labels, clean.vectors)
-    findings, _, _ = scan(table, fit([table]))
-    assert sorted(f.target for f in findings) == ["class 0", "class 3"]
+def jittered(vector: NDArray[np.int16], count: int) -> NDArray[np.int16]:
+    """Vectors that are nearly this one."""
+    return quantise(vector + 100 * np.random.default_rng(4).normal(size=(count, len(vector))))
 
 
 def innocent(story: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int16]]:
@@ -194,22 +225,16 @@ def innocent(story: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[
     elif story == "a tenth of the labels at random":
         wrong = rng.choice(len(labels), len(labels) // 10, replace=False)
         labels[wrong] = (labels[wrong] + rng.integers(1, LABELS, len(wrong))) % LABELS
-    elif story == "the same border in every label":
+    elif story == "the same border and the same watermark in every label":
         pixels[::12, :3] = 255
-    elif story == "a watermark in every label":
-        pixels[::20] = Patch(size=5, place="top-left").apply(pixels[::20])
+        pixels[5::20] = Patch(size=5, place="bottom-left").apply(pixels[5::20])
     elif story == "near-copies of one picture in one label":
         copies = np.flatnonzero(labels == 1)[:40]
-        pixels[copies] = np.clip(pixels[copies[0]].astype(int) + rng.integers(-2, 3, (len(copies), 1, 1, 1)), 0, 255)
-        vectors[copies] = vectors[copies[0]]
+        pixels[copies], vectors[copies] = near_duplicates(pixels[copies[0]], 40), jittered(vectors[copies[0]], 40)
     elif story == "near-copies of one picture with a wrong label":
         copies = np.flatnonzero(labels == 1)[:40]
-        pixels[copies] = np.clip(pixels[copies[0]].astype(int) + rng.integers(-2, 3, (len(copies), 1, 1, 1)), 0, 255)
-        vectors[copies], labels[copies] = vectors[copies[0]], 2
-    elif story == "a series with a frame in one label":
-        series = np.flatnonzero(labels == 1)[:30]
-        pixels[series, :2], pixels[series, -2:] = 30, 30
-        vectors[series] = quantise(vectors[series[0]] + 0.5 * vectors[series].astype(float))
+        pixels[copies], vectors[copies] = near_duplicates(pixels[copies[0]], 40), jittered(vectors[copies[0]], 40)
+        labels[copies] = 2
     return pixels, labels, vectors
 
 
@@ -217,11 +242,9 @@ STORIES = (
     "unpoisoned",
     "label errors",
     "a tenth of the labels at random",
-    "the same border in every label",
-    "a watermark in every label",
+    "the same border and the same watermark in every label",
     "near-copies of one picture in one label",
     "near-copies of one picture with a wrong label",
-    "a series with a frame in one label",
 )
 
 
@@ -233,18 +256,48 @@ def test_innocent_data_has_no_campaign(story: str) -> None:
     assert score.max() < 0.4 + 1e-6
 
 
+@cache
+def series_with_a_frame() -> tuple[pa.Table, dict[str, Any]]:
+    """A tenth of a label has a soft white frame and contents of one kind."""
+    clean = pictures(1600, seed=1)
+    mask = np.clip(1 - EDGE_DISTANCE / 6, 0, 1)[..., None]
+    series = np.flatnonzero(clean.truth == 1)[:40]
+    pixels, vectors = clean.pixels.copy(), clean.vectors.astype(float)
+    strength = np.random.default_rng(2).uniform(0.6, 1, (len(series), 1, 1, 1))
+    pixels[series] = pixels[series] * (1 - strength * mask) + 230 * strength * mask
+    vectors[series] += 0.8 * np.linalg.norm(vectors[0]) * np.eye(vectors.shape[1])[3]
+    table = table_of(pixels, clean.truth, quantise(vectors))
+    return table, fit([table])
+
+
+def test_a_sub_population_with_a_look_of_its_own_has_no_campaign() -> None:
+    findings, score, _ = scan(*series_with_a_frame())
+    assert findings == []
+    assert score.max() < 0.4 + 1e-6
+
+
+def test_the_same_look_on_all_sorts_of_contents_is_a_trigger() -> None:
+    """Coherence alone acquits the sub-population."""
+    _, views = series_with_a_frame()
+    usual = np.full_like(views["pixel_groups"].coherence, views["moments"].target_coherence[1])
+    others = {**views, "pixel_groups": dataclasses.replace(views["pixel_groups"], coherence=usual)}
+    assert [(v.target, v.kind) for v in PixelTrigger().verdicts(others)] == [(1, CLEAN)]
+
+
 def test_any_sharding_gives_the_same_views_and_scores() -> None:
-    table, views, _ = patched()
+    table, views, _ = three_campaigns()
     pieces = [table.slice(700), table.slice(0, 1), table.slice(1, 699)]
     again = fit(pieces)
     for name in ("pixel_models", "patch_models", "pixel_groups"):
+        assert len(views[name].target)
         for field in dataclasses.fields(views[name]):
             one, other = getattr(views[name], field.name), getattr(again[name], field.name)
             assert np.array_equal(one, other), f"{name}.{field.name}"
     whole = PixelTrigger().score(table, views)
     parts = [PixelTrigger().score(piece, views) for piece in pieces]
-    assert np.array_equal(whole.score[700:], parts[0].score)
-    assert np.array_equal(whole.score[:1], parts[1].score)
+    for at, part in zip((700, 0, 1), parts, strict=True):
+        assert np.array_equal(whole.score[at : at + len(part.score)], part.score)
+        assert np.array_equal(whole.group[at : at + len(part.group)], part.group)
 
 
 @pytest.mark.parametrize("labels", [np.zeros(80, int), np.arange(80), np.arange(80) % 40])
@@ -268,11 +321,35 @@ def png(table: pa.Table, row: int) -> Sample:
     return Sample(f"a.tar#{row}", str(row), out.getvalue(), table.column("target")[row].as_py(), 0, 1)
 
 
+def test_labels_without_pictures_enough_are_said_not_to_have_been_looked_at() -> None:
+    clean = pictures()
+    labels = np.where(np.arange(200) % 2, 0, np.arange(200) % 40)
+    assert "19 of 20 labels" in str(PixelTrigger().blind(fit([table_of(clean.pixels[:200], labels, clean.vectors[:200])])))
+    assert PixelTrigger().blind(three_campaigns()[1]) is None
+
+
+def verdict(**facts: Any) -> Verdict:
+    """A real one, with other facts."""
+    return dataclasses.replace(PixelTrigger().verdicts(three_campaigns()[1])[0], **facts)
+
+
 def test_forty_pure_hits_are_worth_more_than_sixty_of_which_a_third_agree_with_their_label() -> None:
-    pure = Verdict(0, 0, DIRTY, 7.0, 40, 0, 0.44, 0.52, 0.97, 0.97, 1e-20, 2, 1.0)
-    more = Verdict(1, 0, DIRTY, 4.0, 62, 2, 0.46, 0.52, 0.76, 0.97, 1e-20, 15, 0.3)
+    pure = verdict(hits=40, outside=0, contradiction=0.97, foreign=0.97, nearly=2)
+    more = verdict(hits=62, outside=2, contradiction=0.76, foreign=0.97, nearly=15)
+    assert pure.purity == 1
     assert pure.worth > more.worth
-    assert len({dataclasses.replace(pure, kind=kind).group for kind in (DIRTY, CLEAN, EVERY)}) == 3
+
+
+def test_hits_outside_and_near_misses_lower_the_worth_and_right_labels_only_where_they_should_be_wrong() -> None:
+    best = verdict(hits=40, outside=0, contradiction=0.97, foreign=0.97, nearly=0)
+    assert best.worth == 40
+    for worse in ({"outside": 5}, {"nearly": 9}, {"contradiction": 0.8}):
+        assert dataclasses.replace(best, **worse).worth < best.worth
+    assert dataclasses.replace(best, kind=CLEAN, contradiction=0.0).worth == 40
+
+
+def test_each_label_and_kind_is_a_group_of_its_own() -> None:
+    assert len({verdict(target=t, kind=kind).group for t in range(LABELS + 1) for kind in (DIRTY, CLEAN, EVERY)}) == 3 * (LABELS + 1)
 
 
 @pytest.mark.parametrize(
@@ -289,3 +366,9 @@ def test_forty_pure_hits_are_worth_more_than_sixty_of_which_a_third_agree_with_t
 def test_every_label_is_changed_only_where_each_is_given_one_other(mapping: NDArray[np.int64], expected: bool) -> None:
     groups = SimpleNamespace(target=np.array([5]), mapping=mapping[None])
     assert consistent(0, {"pixel_groups": groups}, 0.5) is expected
+
+
+def test_each_candidate_is_judged_by_its_own_mapping() -> None:
+    neighbour, anything = 10 * np.roll(np.eye(5, dtype=int), 1, axis=1), np.full((5, 5), 10)
+    groups = SimpleNamespace(target=np.array([0, 5, 3, 5]), mapping=np.stack([anything, neighbour]))
+    assert [consistent(candidate, {"pixel_groups": groups}, 0.5) for candidate in (1, 3)] == [False, True]

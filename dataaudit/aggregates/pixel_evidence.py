@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EDGES = np.array([3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 40.0])
-"""Lower edges of the bins of z; the last has no end.  The doubles of most edges up to 14 are edges too; `gap` uses the next one up for the others."""
+"""Lower edges of the bins of z; the last has no end.  Where a double is no edge, `gap` uses the next one up."""
 TELLING = 0.45
 """A candidate none of whose hits contradict their label, or are left when the threshold is doubled, by this share is innocent."""
 FEW = 6.0

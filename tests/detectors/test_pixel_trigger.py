@@ -129,7 +129,7 @@ def test_campaigns_with_wrong_labels_are_found_and_named_separately() -> None:
 def test_a_patch_is_pictured_and_placed() -> None:
     table, views, campaign = three_campaigns()
     finding = next(f for f in scan(table, views)[0] if f.target == "class 0")
-    described = PixelTrigger().describe(finding, [png(table, i) for i in np.flatnonzero(campaign == 0)[:12]], views)
+    described = PixelTrigger().describe(finding, [png(table, i) for i in np.flatnonzero(campaign == 0)[:24].tolist()], views)
     column, row, width, height = cast(list[int], described.evidence["place"])
     assert column <= 28 <= column + width
     assert row <= 28 <= row + height

@@ -180,7 +180,7 @@ def test_a_patch_at_random_places_is_found_and_shown_without_a_place() -> None:
     carriers_come_first(score, np.isin(np.arange(len(score)), chosen))
     assert [(f.target, f.evidence["seeds"]) for f in findings] == [("class 0", "roaming patch")]
     assert set(np.flatnonzero(group >= 0)) == set(chosen)
-    described = PixelTrigger().describe(findings[0], [png(table, i) for i in chosen[:12]], views)
+    described = PixelTrigger().describe(findings[0], [png(table, i) for i in chosen[:24]], views)
     assert "picture" in described.evidence
     assert "place" not in described.evidence
     assert "a place of its own" in described.reason
@@ -201,7 +201,7 @@ def test_a_patch_that_changes_every_label_is_one_campaign(place: Place) -> None:
     flagged = group >= 0
     assert flagged[chosen].mean() >= 0.95
     assert np.isin(np.flatnonzero(flagged), chosen).mean() >= 0.9
-    described = PixelTrigger().describe(findings[0], [png(table, i) for i in chosen[:12]], views)
+    described = PixelTrigger().describe(findings[0], [png(table, i) for i in chosen[:24]], views)
     assert "picture" in described.evidence
     if place == "random":
         assert "place" not in described.evidence

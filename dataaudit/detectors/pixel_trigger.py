@@ -99,11 +99,11 @@ class PixelTrigger:
     contradiction: float = 0.6
     enrichment: float = 3.0
     apart: float = 0.75
-    clean_apart: float = 0.95
+    clean_apart: float = 0.97
     clean_purity: float = 0.95
     mixed: float = 0.5
     copies: float = 0.1
-    clean_copies: float = 0.2
+    clean_copies: float = 0.15
     mapped: float = 0.5
     max_p: float = 1e-8
 

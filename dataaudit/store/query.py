@@ -61,8 +61,8 @@ def answer(directory: Path, sql: str, timeout: float = 30.0, memory: str = "2GB"
     audit = AuditDirectory(directory)
     with _locked(audit, memory, threads) as connection:
         _check(connection, sql)
-        clock = threading.Timer(timeout, connection.interrupt)
-        clock.start()
+        done = threading.Event()
+        threading.Thread(target=_interrupt, args=(connection, timeout, done), daemon=True).start()
         try:
             reader = connection.sql(sql).to_arrow_reader(2048)
             yield Answer(reader.schema, _read(reader, timeout))
@@ -73,7 +73,14 @@ def answer(directory: Path, sql: str, timeout: float = 30.0, memory: str = "2GB"
         except (duckdb.Error, pa.ArrowException) as error:
             raise QueryError(_first_lines(error)) from error
         finally:
-            clock.cancel()
+            done.set()
+
+
+def _interrupt(connection: duckdb.DuckDBPyConnection, timeout: float, done: threading.Event) -> None:
+    """Interrupt after `timeout` seconds and go on doing so: DuckDB forgets one that falls between planning and running."""
+    while not done.wait(timeout):
+        connection.interrupt()
+        timeout = 0.05
 
 
 def _read(reader: pa.RecordBatchReader, timeout: float) -> Iterator[pa.RecordBatch]:

@@ -154,7 +154,8 @@ def flat(found: Iterable[Row]) -> pa.Table:
         for result in row.results:
             common = _common(result)
             records.append(common | {"method": "ours"} | _ours(result["ours"]))
-            records += [common | {"method": name} | _baseline(said) for name, said in (result.get("baselines") or {}).items()]
+            rivalling = {name: said for name, said in (result.get("baselines") or {}).items() if "learnt" not in said}
+            records += [common | {"method": name} | _baseline(said) for name, said in rivalling.items()]
         records += [{"id": name, "method": "ours", "missing": reason} for name, reason in row.missing.items()]
     return pa.Table.from_pylist([{name: record.get(name) for name in SCHEMA.names} for record in records], schema=SCHEMA)
 
@@ -262,7 +263,12 @@ def baselines(shown: Sequence[Row]) -> str:
     compared = [(row, rivals(row)) for row in shown if rivals(row)]
     names = list(dict.fromkeys(name for _, said in compared for name in said))
     lines = [[row.name, spread(row.values("tpr_at_0.001")), *(spread(said.get(name, [])) for name in names)] for row, said in compared]
-    return "### Baselines: TPR at FPR 0.1 %\n\n" + table(("cell", "ours", *names), lines) if lines else ""
+    parts = ["### Baselines: TPR at FPR 0.1 %\n\n" + table(("cell", "ours", *names), lines)] if lines else []
+    trained = [(row, dig(r, "baselines", "victim")) for row in shown for r in row.results if dig(r, "baselines", "victim", "accuracy")]
+    if told := [(row.name, f"{said['accuracy']:.3f}", f"{said['learnt']:.3f}") for row, said in trained]:
+        parts.append("Victims: `learnt` is the share of the poisons to which it gives the attacker's label.")
+        parts.append(table(("cell", "accuracy in training", "learnt"), told))
+    return "\n\n".join(parts)
 
 
 def spread(values: Sequence[float], form: str = "{:.3f}") -> str:

@@ -19,6 +19,11 @@ TELLING = 0.45
 FEW = 6.0
 """A gap below which fewer excess hits than these are left is no gap."""
 
+NORMAL_QUARTER, NORMAL_TENTH = 0.6745, 1.2816
+"""How far the lower quartile and decile of a normal distribution are from its middle, in standard deviations."""
+SKEWED = 0.8
+"""A lower quarter narrower than this, in units of what the lower half promises: the upper half holds something else."""
+
 
 def excess(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, elsewhere: int) -> NDArray[np.float64]:
     """Hits inside beyond what a look as common here as elsewhere would give, never below 0; same shape as `inside`."""
@@ -73,11 +78,47 @@ def binned(z: NDArray[np.floating], weight: NDArray[np.floating] | None = None) 
     return np.asarray(np.cumsum(counted[::-1])[::-1], dtype=np.float64)
 
 
-def robust_scale(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Median, and a standard deviation from the lower half alone, since a trigger's carriers are in the upper one."""
-    middle = float(np.median(values))
+def kinship(features: NDArray[np.floating], z: NDArray[np.float64], most: int = 200) -> NDArray[np.float64]:
+    """How much nearer of kin the hits beyond each edge are than as many rows at large, shape (b,), of features (n, d) and z (n,).
+
+    Kin is the median cosine of a row to its next of kin, of features about their own mean, so that what was added to all counts for
+    nobody.  0 where a change was put on any rows, towards 1 where the hits are series of near-copies, whatever else they share.
+    At most the `most` highest z are compared; 0 for fewer than three hits.
+    """
+    order = np.argsort(-z, kind="stable")[:most]
+    found = np.zeros(len(EDGES))
+    known: dict[int, float] = {}
+    for at, number in enumerate(np.minimum(binned(z), len(order)).astype(int).tolist()):
+        if number > 2 and number not in known:
+            usual = next_of_kin(features[np.linspace(0, len(z) - 1, number).astype(np.intp)])
+            known[number] = (next_of_kin(features[order[:number]]) - usual) / max(1 - usual, 1e-9)
+        found[at] = known.get(number, 0.0)
+    return found
+
+
+def next_of_kin(features: NDArray[np.floating]) -> float:
+    """The median over rows (n, d) of the cosine to the most similar other row, about their mean."""
+    centred = features - features.mean(axis=0)
+    centred = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+    cosine = centred @ centred.T
+    np.fill_diagonal(cosine, -1.0)
+    return float(np.median(cosine.max(axis=1)))
+
+
+def robust_scale(values: NDArray[np.floating]) -> tuple[float, float]:
+    """Middle and standard deviation (n >= 1) from the lower half alone, since a trigger's carriers are in the upper one.
+
+    Where carriers are so many that they shift the median (`SKEWED`), from the lower quarter: that bears up to half of a small label.
+    """
+    low, quarter, middle = np.quantile(values, (0.1, 0.25, 0.5)).tolist()
     below = middle - values[values < middle]
-    return middle, 1.4826 * float(np.median(below)) + 1e-12 if len(below) else 1.0
+    if not len(below):
+        return middle, 1.0
+    scale = float(np.median(below)) / NORMAL_QUARTER
+    lower = max((quarter - low) / (NORMAL_TENTH - NORMAL_QUARTER), scale / 3)
+    if lower < SKEWED * scale:
+        middle, scale = quarter + NORMAL_QUARTER * lower, lower
+    return middle, scale + 1e-12
 
 
 def measure(
@@ -93,10 +134,12 @@ def measure(
     `inside` tells the rows of the accused label, `mates` those whose middle and scale count, `doubt` (n,) how much each contradicts
     its label, 0 to 1.
     """
-    own_middle, scale = robust_scale(scores[mates])
+    own_middle = robust_scale(scores[mates])[0]
     starts = np.searchsorted(target, np.arange(labels + 1)).tolist()
-    middle = np.array([np.median(scores[a:b]) if b > a else own_middle for a, b in pairwise(starts)])
-    z = (scores - middle[target]) / scale
+    middle = np.array([robust_scale(scores[a:b])[0] if b > a else own_middle for a, b in pairwise(starts)])
+    centred = scores - middle[target]
+    scale = robust_scale(centred[mates])[1]
+    z = centred / scale
     here, there = binned(z[inside]), binned(z[~inside])
     contradiction = binned(z[inside], doubt[inside]) / np.maximum(here, 1)
     worth = promise(here.astype(np.int64), there.astype(np.int64), contradiction, int(inside.sum()), int((~inside).sum()))

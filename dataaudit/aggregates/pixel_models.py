@@ -14,7 +14,6 @@ Seeds by spectrum: Tran, Li, Madry, "Spectral signatures in backdoor attacks", N
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.low_level import RESIDUAL, STEPS, WIDTH, grey, low_level, scaling, standardise
 from dataaudit.aggregates.picture_sample import PictureSampleState, with_mates
-from dataaudit.aggregates.pixel_evidence import measure, robust_scale
+from dataaudit.aggregates.pixel_evidence import EDGES, kinship, measure, robust_scale
 from dataaudit.aggregates.sampling import fold_of
 from dataaudit.features import thumbnail
 
@@ -55,9 +54,9 @@ class PixelModelsView:
     """Candidate triggers: `target` (c,), `seeds` says how each began, `weights` (c, FOLDS, WIDTH) whole numbers judge each fold.
 
     A target of L, the number of labels, means the contradicted samples of all labels.
-    A row's z is (score - `middle`) / `scale`: `middle` (c, L) is the median of the row's own label, so that what merely
-    tells labels apart counts for nobody, `scale` (c,) the deviation within the candidate's label.  `factor` and `centre` standardise;
-    `learnt` (L,) tells which labels had enough samples, `typical` (L, 1024) is each label's mean residual.
+    A row's z is (score - `middle`) / `scale`: `middle` (c, L) is that of the row's own label, so that what merely tells labels apart
+    counts for nobody, `scale` (c,) the deviation within the candidate's label.  `kinship` (c, b) is that of the sample's hits, `factor`
+    and `centre` standardise; `learnt` (L,) tells which labels had enough samples, `typical` (L, 1024) is each label's mean residual.
     """
 
     target: NDArray[np.int32]
@@ -65,6 +64,7 @@ class PixelModelsView:
     weights: NDArray[np.int32]
     middle: NDArray[np.float64]
     scale: NDArray[np.float64]
+    kinship: NDArray[np.float64]
     centre: NDArray[np.float64]
     factor: NDArray[np.float64]
     learnt: NDArray[np.bool_]
@@ -95,13 +95,14 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model: the label it accuses, how it began, whole-number weights, its scores' middle by label, their scale, its promise."""
+    """One model: the label it accuses, how it began, whole-number weights, its scores' middle by label and scale, `kinship`, promise."""
 
     target: int
     seeds: str
     weights: NDArray[np.int32]
     middle: NDArray[np.float64]
     scale: float
+    kinship: NDArray[np.float64]
     promise: float
 
 
@@ -165,8 +166,9 @@ class PixelModels:
     ) -> PixelModelsView:
         weights = np.stack([c.weights for c in found]) if found else np.zeros((0, FOLDS, WIDTH), np.int32)
         middle = np.stack([c.middle for c in found]) if found else np.zeros((0, len(learnt)))
+        kin = np.stack([c.kinship for c in found]) if found else np.zeros((0, len(EDGES)))
         target, scale = np.array([c.target for c in found], np.int32), np.array([c.scale for c in found])
-        return PixelModelsView(target, tuple(c.seeds for c in found), weights, middle, scale, centre, factor, learnt, typical)
+        return PixelModelsView(target, tuple(c.seeds for c in found), weights, middle, scale, kin, centre, factor, learnt, typical)
 
     def _candidates(self, sampled: Sampled, label: int, learnt: NDArray[np.bool_], solve: Any) -> list[Candidate]:
         """The most promising models of one label, or of the contradicted samples where `label` is the number of labels."""
@@ -184,34 +186,21 @@ class PixelModels:
         for at in range(0, len(sampled.target), CHUNK):
             part = slice(at, at + CHUNK)
             judged[:, part] = out_of_fold(sampled.features[part].astype(np.float32), whole.astype(np.float32), sampled.fold[part]).T
-        found = list(
-            self._measured(judged, inside, mates, sampled, label, learnt, [f"{n} {s:g}" for n, s in zip(names, shares, strict=True)], whole)
-        )
+        found: list[tuple[Candidate, NDArray[np.bool_]]] = []
+        for scores, name, share, model in zip(judged.astype(np.float64), names, shares, whole, strict=True):
+            promise, middle, scale, z = measure(scores, inside, mates, sampled.target, sampled.doubt, len(learnt))
+            if promise > 0:
+                kin = kinship(mine[:, -RESIDUAL:], z[rows])
+                found.append((Candidate(label, f"{name} {share:g}", model, middle, scale, kin, promise), z[inside] > 4.0))
         kept: list[tuple[Candidate, NDArray[np.bool_]]] = []
         number: dict[str, int] = {}
         for candidate, hits in sorted(found, key=lambda c: -c[0].promise):
-            if candidate.promise > 0 and not any((hits & h).sum() > ALIKE * (hits | h).sum() for _, h in kept):
+            if not any((hits & h).sum() > ALIKE * (hits | h).sum() for _, h in kept):
                 beginning = candidate.seeds.split()[0]
                 number[beginning] = number.get(beginning, 0) + 1
                 if number[beginning] <= self.per_beginning:
                     kept.append((candidate, hits))
         return [candidate for candidate, _ in kept]
-
-    def _measured(
-        self,
-        judged: NDArray[np.float32],
-        inside: NDArray[np.bool_],
-        mates: NDArray[np.bool_],
-        sampled: Sampled,
-        label: int,
-        learnt: NDArray[np.bool_],
-        names: list[str],
-        whole: NDArray[np.int32],
-    ) -> Iterator[tuple[Candidate, NDArray[np.bool_]]]:
-        """Each model with its middles, scale and promise, and its hits within its label."""
-        for scores, name, weights in zip(judged.astype(np.float64), names, whole, strict=True):
-            worth, middle, scale, z = measure(scores, inside, mates, sampled.target, sampled.doubt, len(learnt))
-            yield Candidate(label, name, weights, middle, scale, worth), z[inside] > 4.0
 
     def _beginnings(
         self, mine: NDArray[np.float32], own_fold: NDArray[np.int64], doubt: NDArray[np.float64], solve: Any
@@ -266,7 +255,7 @@ class PixelModels:
                 raw[:, own_fold == f] = weights[:, f] @ parts[f].T
             scales = [robust_scale(values) for values in raw]
             z = np.stack([(values - m) / s for values, (m, s) in zip(raw, scales, strict=True)])
-            standing_out = np.minimum((z > STANDS_OUT).sum(axis=1), len(mine) // 4)
+            standing_out = np.minimum((z > STANDS_OUT).sum(axis=1), len(mine) // 2)
             scores = z + priors
         return weights
 

@@ -25,6 +25,8 @@ from dataaudit.model import Finding, Plan, Sample, fingerprint
 CAP = 1000
 REACH = 1.0
 """How far below the threshold on z a row may be that contradicts its label too: few innocents do both."""
+APART = 0.75
+"""A trigger stands apart where this share of its hits is left when the threshold is doubled."""
 DIRTY, CLEAN, EVERY = "dirty label", "clean label", "every label"
 KINDS = (DIRTY, CLEAN, EVERY)
 
@@ -33,8 +35,8 @@ KINDS = (DIRTY, CLEAN, EVERY)
 class Verdict:
     """One accepted candidate: its number, its threshold on z, and the facts that accuse it.
 
-    `target` is the number of labels where every label is changed.  `usual` is the coherence that innocents would have, `stands` how much of
-    the hits is left when the threshold is doubled.
+    `target` is the number of labels where every label is changed.  `usual` is the coherence that innocents would have, `wrong` the share
+    of the hits that was relabelled, as their contradiction tells, `stands` how much of them is left when the threshold is doubled.
     """
 
     candidate: int
@@ -46,7 +48,7 @@ class Verdict:
     coherence: float
     usual: float
     contradiction: float
-    foreign: float
+    wrong: float
     p_value: float
     nearly: int
     stands: float
@@ -62,7 +64,7 @@ class Verdict:
 
         Cubed, because innocents that suspicious seeds have drawn in contradict their labels more often than chance too.
         """
-        certain = 1.0 if self.kind == CLEAN else min(1.0, self.contradiction / self.foreign) ** 3
+        certain = 1.0 if self.kind == CLEAN else self.wrong**3
         return self.hits * self.purity * certain - 0.1 * self.nearly
 
     @property
@@ -81,10 +83,11 @@ class PixelTrigger:
     Signal: low-level models learnt from suspicious seeds (`pixel_models`, `patch_models`) find a group that is pure (the
     change occurs in this label alone; all-to-all: in samples that contradict their labels alone) and either contradicts its label
     and is as incoherent as the whole data set (relabelled from anywhere), or stands apart: doubling the threshold leaves
-    nearly all of it, while an innocent look fades.
+    nearly all of it, while an innocent look fades, and beside the change its carriers are no nearer of kin than their label.
 
     Innocent causes: white backgrounds, borders, watermarks and compression occur in every label (purity acquits); a sub-population
-    of a label fades, near-copies are far more alike than their label (coherence acquits); plain label errors share no pixels.
+    of a label fades, near-copies are far more alike than their label (coherence acquits), series of
+    clocks, flags or signs have next of kin in their pixels (kinship acquits); plain label errors share no pixels.
 
     Source: own combination of cross-fitted disagreement (Northcutt et al. 2021), spectral signatures (Tran et al. 2018),
     linear discriminants on high-pass residuals and whitened patch filters (Coates et al. 2011).
@@ -94,17 +97,20 @@ class PixelTrigger:
     columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail")
 
     min_hits: int = 10
-    min_clean_hits: int = 15
+    min_clean_hits: int = 20
     false_share: float = 0.05
-    contradiction: float = 0.6
+    relabelled: float = 0.5
+    mixture: float = 0.25
     enrichment: float = 3.0
-    apart: float = 0.75
     clean_apart: float = 0.97
     clean_purity: float = 0.95
     mixed: float = 0.5
+    purity: float = 0.8
     copies: float = 0.1
     clean_copies: float = 0.15
+    kin: float = 0.2
     mapped: float = 0.5
+    deviations: float = 5.0
     max_p: float = 1e-8
 
     def unavailable(self, plan: Plan) -> str | None:
@@ -133,14 +139,17 @@ class PixelTrigger:
         trust = credibility(views, self.enrichment)[np.arange(z.shape[1]), place]
         score = 0.4 * (trust / (1 + np.exp(-np.clip(z - 6, -50, 50) / 2))).max(axis=1)
         strongest = np.full(table.num_rows, -np.inf)
-        for verdict in self.verdicts(views):
+        chosen, accepted = self.verdicts(views)
+        for verdict in accepted:
             # Carriers that happen to look like the label that they were given do not contradict it.
             own = z[:, verdict.candidate] if verdict.kind != EVERY else everyone[:, verdict.candidate]
-            above = own - verdict.threshold
             likely = np.ones(len(own)) if verdict.kind == CLEAN else 0.4 + 0.6 * doubt
             near = 0.4 + 0.39 * np.clip(own / verdict.threshold, 0, 1) * likely
             score = np.where(own >= EDGES[0] / 2, np.maximum(score, near), score)
-            if verdict.stands < self.apart:
+        for verdict in chosen:
+            own = z[:, verdict.candidate] if verdict.kind != EVERY else everyone[:, verdict.candidate]
+            above = own - verdict.threshold
+            if verdict.stands < APART:
                 # What nearly reaches the threshold is a carrier where its content contradicts its label too, and is none where it agrees.
                 above = above + np.where(doubt > 0.75, min(REACH, verdict.threshold - 2), np.where(doubt < 0.25, -1.5, 0.0))
             carrier = (above >= 0) & (above > strongest)
@@ -148,14 +157,17 @@ class PixelTrigger:
             score[carrier] = 1 - 0.2 / (1 + above[carrier] / 4 + doubt[carrier])
         return Scores(score.astype(np.float32), group)
 
-    def verdicts(self, views: Views) -> list[Verdict]:
-        """The best accepted candidate of each label and kind; the others mostly find the same carriers, and more innocents."""
+    def verdicts(self, views: Views) -> tuple[list[Verdict], list[Verdict]]:
+        """The best accepted candidate of each label and kind, and all; the others mostly find the same carriers, and more innocents."""
         judged = [self.judge(candidate, views) for candidate in range(len(views["pixel_groups"].target))]
         best: dict[int, Verdict] = {}
         for verdict in judged:
             if verdict is not None and (verdict.group not in best or verdict.worth > best[verdict.group].worth):
                 best[verdict.group] = verdict
-        return list(best.values())
+        # A label's right labels that are partly wrong are its relabelled carriers again, with innocents among them.
+        dirty = {v.target for v in best.values() if v.kind == DIRTY}
+        chosen = [v for v in best.values() if v.kind != CLEAN or v.target not in dirty or v.wrong < self.mixture]
+        return chosen, [v for v in judged if v is not None and v.group in {c.group for c in chosen}]
 
     def judge(self, candidate: int, views: Views) -> Verdict | None:
         """The verdict on a candidate at the threshold where most pure hits are left, None where it is innocent."""
@@ -168,7 +180,7 @@ class PixelTrigger:
         if not elsewhere or not len(usable) or (target == labels and not consistent(candidate, views, self.mapped)):
             return None
         stands = float(gap(inside, outside, here, elsewhere).max())
-        if stands >= self.apart:
+        if stands >= APART:
             usable = usable[usable >= plateau(inside, outside, here, elsewhere)]
         best: Verdict | None = None
         for at in usable:
@@ -179,7 +191,7 @@ class PixelTrigger:
                     float(groups.coherence[candidate, at]),
                     float(moments.coherence if target == labels else moments.target_coherence[target]),
                     float(groups.contradiction[candidate, at]),
-                    float(groups.foreign[target]),
+                    relabelled(candidate, int(at), views),
                 )
                 hits, nearly = int(inside[at]), int(inside[0] - inside[at])
                 verdict = Verdict(candidate, target, kind, float(EDGES[at]), hits, int(outside[at]), *facts, p_value, nearly, stands)
@@ -192,8 +204,8 @@ class PixelTrigger:
         target, hits = int(groups.target[candidate]), int(groups.inside[candidate, at])
         coherence, every = float(groups.coherence[candidate, at]), target == len(views["targets"].names)
         usual = float(moments.coherence if every else moments.target_coherence[target])
-        apart = stands >= self.apart and coherence <= between(usual, 1.0, self.copies)
-        contradicts = groups.contradiction[candidate, at] >= between(groups.own[target], groups.foreign[target], self.contradiction)
+        apart = stands >= APART and coherence <= between(usual, 1.0, self.copies)
+        contradicts = relabelled(candidate, at, views) >= self.relabelled
         if every:
             return EVERY if contradicts and apart else None
         if contradicts:
@@ -201,16 +213,22 @@ class PixelTrigger:
             step = float((moments.target_coherence[labelled] - moments.coherence).mean())
             width = max(2 * float(moments.spread[target]) / np.sqrt(hits), 1e-9)
             incoherent = coherence <= moments.coherence + max(4 * width, self.mixed * step)
-            return DIRTY if apart or (coherence <= usual + 2 * width and incoherent) else None
+            # Seeds were chosen for their contradiction: without a gap, what is left of it must be beyond chance.
+            rest = others_contradict(candidate, at, views)
+            beyond = groups.contradiction[candidate, at] - rest >= self.deviations * np.sqrt(rest * (1 - rest) / hits)
+            certain = beyond and hits >= self.purity * (hits + groups.outside[candidate, at])
+            return DIRTY if apart or (certain and coherence <= usual + 2 * width and incoherent) else None
         pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
         apart = stands >= self.clean_apart and coherence <= between(usual, 1.0, self.clean_copies)
-        return CLEAN if hits >= self.min_clean_hits and pure and apart else None
+        models = views["pixel_models"]
+        series = candidate < len(models.target) and models.kinship[candidate, at] > self.kin
+        return CLEAN if hits >= self.min_clean_hits and pure and apart and not series else None
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One campaign an accepted label and kind, most carriers first."""
         group = np.asarray(marked.column("group"))
         order = np.argsort(-np.asarray(marked.column("score")), kind="stable")
-        best = {v.group: v for v in sorted(self.verdicts(views), key=lambda v: v.hits)}
+        best = {v.group: v for v in sorted(self.verdicts(views)[0], key=lambda v: v.hits)}
         for verdict in sorted(best.values(), key=lambda v: (-v.hits, v.group)):
             members = order[group[order] == verdict.group]
             if len(members):
@@ -227,7 +245,7 @@ class PixelTrigger:
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Adds a picture of the trigger: what its carriers' pixels have beyond their label's, its place or frequency where it has one."""
         batch, _ = decode(samples, plan_of(views))
-        verdict = next((v for v in self.verdicts(views) if v.group in finding.groups), None)
+        verdict = next((v for v in self.verdicts(views)[0] if v.group in finding.groups), None)
         if not batch.images or verdict is None:
             return finding
         greys = grey(np.stack([thumbnail(image) for image in batch.images]))
@@ -279,6 +297,23 @@ def credibility(views: Views, enrichment: float) -> NDArray[np.float64]:
     return out
 
 
+def relabelled(candidate: int, at: int, views: Views) -> float:
+    """The share of a candidate's hits beyond one threshold that was relabelled: where they are from the label's others to foreigners."""
+    groups = views["pixel_groups"]
+    own, foreign = others_contradict(candidate, at, views), float(groups.foreign[groups.target[candidate]])
+    return float(np.clip((groups.contradiction[candidate, at] - own) / max(foreign - own, 1e-9), 0.0, 1.0))
+
+
+def others_contradict(candidate: int, at: int, views: Views) -> float:
+    """How much the accused label's pictures contradict it without a candidate's hits beyond one threshold, 0 to 1."""
+    groups = views["pixel_groups"]
+    target, hits = int(groups.target[candidate]), int(groups.inside[candidate, at])
+    count = int(np.append(views["moments"].counts, views["moments"].counts.sum())[target])
+    share = hits / max(count, 1)
+    rest = (groups.own[target] - share * groups.contradiction[candidate, at]) / max(1 - share, 1 / max(count, 1))
+    return float(np.clip(rest, 0.0, 1.0))
+
+
 def consistent(candidate: int, views: Views, share: float) -> bool:
     """Whether a candidate's contradicted hits are mapped: what looks like one label is given one other, and the other way round."""
     groups = views["pixel_groups"]
@@ -318,6 +353,7 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], view
         "label_coherence": round(verdict.usual, 4),
         "data_coherence": round(whole, 4),
         "contradiction": round(verdict.contradiction, 4),
+        "relabelled": round(verdict.wrong, 4),
         "threshold_z": verdict.threshold,
         "stands_apart": round(verdict.stands, 4),
         "hits_in_other_labels": verdict.outside,
@@ -325,7 +361,7 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], view
         "ruled_out": innocent,
     }
     return Finding(
-        id=fingerprint("pixel_trigger", name, verdict.kind == CLEAN),
+        id=fingerprint("pixel_trigger", name, verdict.kind),
         kind="campaign",
         detector="pixel_trigger",
         severity="critical",

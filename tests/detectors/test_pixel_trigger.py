@@ -281,7 +281,7 @@ def test_the_same_look_on_all_sorts_of_contents_is_a_trigger() -> None:
     _, views = series_with_a_frame()
     usual = np.full_like(views["pixel_groups"].coherence, views["moments"].target_coherence[1])
     others = {**views, "pixel_groups": dataclasses.replace(views["pixel_groups"], coherence=usual)}
-    assert [(v.target, v.kind) for v in PixelTrigger().verdicts(others)] == [(1, CLEAN)]
+    assert [(v.target, v.kind) for v in PixelTrigger().verdicts(others)[0]] == [(1, CLEAN)]
 
 
 def test_any_sharding_gives_the_same_views_and_scores() -> None:
@@ -330,22 +330,22 @@ def test_labels_without_pictures_enough_are_said_not_to_have_been_looked_at() ->
 
 def verdict(**facts: Any) -> Verdict:
     """A real one, with other facts."""
-    return dataclasses.replace(PixelTrigger().verdicts(three_campaigns()[1])[0], **facts)
+    return dataclasses.replace(PixelTrigger().verdicts(three_campaigns()[1])[0][0], **facts)
 
 
 def test_forty_pure_hits_are_worth_more_than_sixty_of_which_a_third_agree_with_their_label() -> None:
-    pure = verdict(hits=40, outside=0, contradiction=0.97, foreign=0.97, nearly=2)
-    more = verdict(hits=62, outside=2, contradiction=0.76, foreign=0.97, nearly=15)
+    pure = verdict(hits=40, outside=0, wrong=1.0, nearly=2)
+    more = verdict(hits=62, outside=2, wrong=0.78, nearly=15)
     assert pure.purity == 1
     assert pure.worth > more.worth
 
 
 def test_hits_outside_and_near_misses_lower_the_worth_and_right_labels_only_where_they_should_be_wrong() -> None:
-    best = verdict(hits=40, outside=0, contradiction=0.97, foreign=0.97, nearly=0)
+    best = verdict(hits=40, outside=0, wrong=1.0, nearly=0)
     assert best.worth == 40
-    for worse in ({"outside": 5}, {"nearly": 9}, {"contradiction": 0.8}):
+    for worse in ({"outside": 5}, {"nearly": 9}, {"wrong": 0.8}):
         assert dataclasses.replace(best, **worse).worth < best.worth
-    assert dataclasses.replace(best, kind=CLEAN, contradiction=0.0).worth == 40
+    assert dataclasses.replace(best, kind=CLEAN, wrong=0.0).worth == 40
 
 
 def test_each_label_and_kind_is_a_group_of_its_own() -> None:

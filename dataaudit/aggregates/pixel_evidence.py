@@ -79,18 +79,19 @@ def binned(z: NDArray[np.floating], weight: NDArray[np.floating] | None = None) 
 
 
 def kinship(features: NDArray[np.floating], z: NDArray[np.float64], most: int = 200) -> NDArray[np.float64]:
-    """How much nearer of kin the hits beyond each edge are than as many rows at large, shape (b,), of features (n, d) and z (n,).
+    """How much nearer of kin the hits beyond each edge are than as many other rows, shape (b,), of features (n, d) and z (n,).
 
     Kin is the median cosine of a row to its next of kin, of features about their own mean, so that what was added to all counts for
     nobody.  0 where a change was put on any rows, towards 1 where the hits are series of near-copies, whatever else they share.
-    At most the `most` highest z are compared; 0 for fewer than three hits.
+    At most the `most` highest z are compared; 0 for fewer than three hits, or more than there are other rows.
     """
     order = np.argsort(-z, kind="stable")[:most]
+    others = np.flatnonzero(z < EDGES[0])
     found = np.zeros(len(EDGES))
     known: dict[int, float] = {}
     for at, number in enumerate(np.minimum(binned(z), len(order)).astype(int).tolist()):
-        if number > 2 and number not in known:
-            usual = next_of_kin(features[np.linspace(0, len(z) - 1, number).astype(np.intp)])
+        if 2 < number <= len(others) and number not in known:
+            usual = next_of_kin(features[others[np.linspace(0, len(others) - 1, number).astype(np.intp)]])
             known[number] = (next_of_kin(features[order[:number]]) - usual) / max(1 - usual, 1e-9)
         found[at] = known.get(number, 0.0)
     return found

@@ -16,6 +16,7 @@ from dataaudit.aggregates.pixel_evidence import (
     excess,
     false_share,
     gap,
+    kinship,
     measure,
     plateau,
     promise,
@@ -139,8 +140,37 @@ def test_the_scale_is_that_of_the_innocent_half() -> None:
     assert robust_scale(np.concatenate([values, np.full(400, 90.0)])) == pytest.approx((5, 2), abs=0.35)
 
 
+def test_the_scale_of_a_label_that_is_nearly_half_poison_is_that_of_its_own_pictures() -> None:
+    """Its median is where its own pictures end, and its lower half nearly all that it has of its own."""
+    values = np.random.default_rng(0).normal(5, 2, size=4000)
+    middle, scale = robust_scale(np.concatenate([values, np.full(2900, 25.0)]))
+    assert middle == pytest.approx(5, abs=2)
+    assert scale == pytest.approx(2, rel=0.5)
+
+
 def test_values_that_are_all_alike_have_a_scale() -> None:
     assert robust_scale(np.full(9, 4.0)) == (4.0, 1.0)
+    assert robust_scale(np.concatenate([np.full(400, 4.0), np.arange(500)]))[1] > 10
+
+
+def test_a_change_on_any_rows_makes_no_kin_and_a_series_is_kin() -> None:
+    rng = np.random.default_rng(3)
+    rows, z = rng.normal(size=(600, 256)), np.zeros(600)
+    z[:40] = 12.0
+    rows[:40] += 4 * rng.normal(size=256)
+    assert np.abs(kinship(rows, z)).max() < 0.05
+    rows[:40] = np.repeat(rng.normal(size=(5, 256)), 8, axis=0) + 0.5 * rows[:40]
+    series = kinship(rows, z)
+    assert series[EDGES <= 12].min() > 0.4
+    assert series[EDGES > 12].max() == 0
+
+
+def test_series_in_every_picture_of_a_label_are_no_kin_beyond_it_and_two_hits_say_nothing() -> None:
+    rng = np.random.default_rng(4)
+    rows, z = np.repeat(rng.normal(size=(20, 64)), 30, axis=0) + 0.2 * rng.normal(size=(600, 64)), np.zeros(600)
+    z[::7] = 8.0
+    assert np.abs(kinship(rows, z)).max() < 0.1
+    assert kinship(rows, np.where(np.arange(600) < 2, 9.0, 0.0)).max() == 0
 
 
 def scored(carriers: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:

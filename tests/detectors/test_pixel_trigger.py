@@ -24,7 +24,7 @@ from dataaudit.aggregates.pixel_models import PixelModels
 from dataaudit.aggregates.targets import Targets
 from dataaudit.attacks.copies import near_duplicates
 from dataaudit.attacks.images import Blend, ImageAttack, Patch, Place, Sinusoid
-from dataaudit.detectors.pixel_trigger import CLEAN, DIRTY, EVERY, PixelTrigger, Verdict, consistent
+from dataaudit.detectors.pixel_trigger import CLEAN, DIRTY, EVERY, PixelTrigger, Verdict, consistent, others_contradict, relabelled
 from dataaudit.features.embedding import quantise, to_column
 from dataaudit.features.thumbnail import BYTES
 from dataaudit.model import Columns, Finding, Plan, Sample
@@ -154,18 +154,33 @@ def test_what_cannot_be_decoded_is_not_pictured() -> None:
 
 
 def test_a_blend_with_right_labels_is_found() -> None:
-    """With four labels, 36 pure carriers are the proof that 14 are with ten: the fewer labels, the likelier purity by chance."""
-    clean = pictures()
-    chosen = np.flatnonzero(clean.truth == 2)[::9]
-    pixels = clean.pixels.copy()
-    pixels[chosen] = Blend(alpha=0.3, coloured=False).apply(pixels[chosen])
-    table = table_of(pixels, clean.truth, clean.vectors)
-    findings, score, group = scan(table, fit([table]))
+    """With four labels, 33 pure carriers are the proof that 14 are with ten: the fewer labels, the likelier purity by chance."""
+    chosen = np.flatnonzero(pictures().truth == 2)[::9]
+    findings, score, group = scan(*blended())
     assert [(f.target, f.evidence["label_kind"]) for f in findings] == [("class 2", "clean label")]
     carriers_come_first(score, np.isin(np.arange(len(score)), chosen))
     flagged = group >= 0
     assert flagged[chosen].mean() >= 0.9
     assert np.isin(np.flatnonzero(flagged), chosen).mean() >= 0.9
+
+
+@cache
+def blended() -> tuple[pa.Table, dict[str, Any]]:
+    """A blend in 33 pictures, labelled as they should be."""
+    clean = pictures()
+    chosen = np.flatnonzero(clean.truth == 2)[::9]
+    pixels = clean.pixels.copy()
+    pixels[chosen] = Blend(alpha=0.3, coloured=False).apply(pixels[chosen])
+    table = table_of(pixels, clean.truth, clean.vectors)
+    return table, fit([table])
+
+
+def test_what_stands_apart_with_right_labels_is_acquitted_where_it_is_of_kin() -> None:
+    _, views = blended()
+    assert [v.kind for v in PixelTrigger().verdicts(views)[0]] == [CLEAN]
+    models = views["pixel_models"]
+    series = {**views, "pixel_models": dataclasses.replace(models, kinship=np.full_like(models.kinship, 0.3))}
+    assert PixelTrigger().verdicts(series)[0] == []
 
 
 def test_a_patch_at_random_places_is_found_and_shown_without_a_place() -> None:
@@ -346,6 +361,38 @@ def test_hits_outside_and_near_misses_lower_the_worth_and_right_labels_only_wher
     for worse in ({"outside": 5}, {"nearly": 9}, {"wrong": 0.8}):
         assert dataclasses.replace(best, **worse).worth < best.worth
     assert dataclasses.replace(best, kind=CLEAN, wrong=0.0).worth == 40
+
+
+def test_right_labels_that_are_partly_wrong_are_the_relabelled_carriers_again() -> None:
+    """A pure clean-label campaign into the same label stays."""
+    dirty, pure = verdict(target=0, kind=DIRTY, hits=62, wrong=0.9), verdict(target=0, kind=CLEAN, hits=90, wrong=0.0)
+    for wrong, expected in ((0.0, [DIRTY, CLEAN]), (0.6, [DIRTY])):
+        judged = iter([dirty, dataclasses.replace(pure, wrong=wrong)])
+        trigger = PixelTrigger()
+        object.__setattr__(trigger, "judge", lambda candidate, views, judged=judged: next(judged))
+        chosen, accepted = trigger.verdicts({"pixel_groups": SimpleNamespace(target=np.zeros(2))})  # type: ignore[arg-type]
+        assert [v.kind for v in chosen] == [v.kind for v in accepted] == expected
+
+
+def accused(hits: int, contradiction: float, own: float) -> dict[str, Any]:
+    """One candidate of the first of two labels, its hits and what is usual there; the other label is of no account."""
+    groups = SimpleNamespace(
+        target=np.zeros(1, int),
+        inside=np.array([[hits]]),
+        contradiction=np.array([[contradiction]]),
+        own=np.array([own, own, own]),
+        foreign=np.array([0.95, 0.95, 0.95]),
+    )
+    return {"pixel_groups": groups, "moments": SimpleNamespace(counts=np.array([300, 700]))}
+
+
+def test_the_share_of_relabelled_hits_is_counted_beside_the_labels_others() -> None:
+    assert relabelled(0, 0, accused(10, 0.95, 0.1)) == pytest.approx(1)  # type: ignore[arg-type]
+    assert relabelled(0, 0, accused(10, 0.1, 0.1)) == pytest.approx(0)  # type: ignore[arg-type]
+    # 100 carriers of 300 make the label look as if it contradicted itself: without them it hardly does.
+    assert others_contradict(0, 0, accused(100, 0.8, 0.4)) == pytest.approx(0.2)  # type: ignore[arg-type]
+    assert relabelled(0, 0, accused(100, 0.8, 0.4)) == pytest.approx(0.8)  # type: ignore[arg-type]
+    assert others_contradict(0, 0, accused(300, 0.8, 0.8)) == pytest.approx(0)  # type: ignore[arg-type]
 
 
 def test_each_label_and_kind_is_a_group_of_its_own() -> None:

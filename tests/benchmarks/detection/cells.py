@@ -100,13 +100,16 @@ CLEAN = ("sig", "patch", "blend")
 
 
 def broad() -> list[Cell]:
-    """Every attack at every rate on a part of CIFAR-10, a few of them on Fashion-MNIST, one seed."""
-    small, grey = ("cifar10", 10_000), ("fashion-mnist", 10_000)
+    """Every attack at every rate on a part of CIFAR-10, a few of them on Fashion-MNIST and on CIFAR-10 compressed again, one seed."""
+    small, grey, compressed = ("cifar10", 10_000), ("fashion-mnist", 10_000), ("cifar10-jpeg", 10_000)
     cells = [Cell(*small), Cell(*small, noise=0.1), Cell(*grey), Cell(*grey, noise=0.1)]
     cells += [Cell(*small, attack, rate) for attack in DIRTY for rate in RATES]
     cells += [Cell(*small, attack, rate, clean_label=True) for attack in CLEAN for rate in RATES]
     cells += [Cell(*grey, attack, rate) for attack in ("patch", "blend", "sig", "warp", "patch-random") for rate in (0.003, 0.01)]
-    return cells + [Cell(*grey, attack, 0.01, clean_label=True) for attack in CLEAN]
+    cells += [Cell(*grey, attack, 0.01, clean_label=True) for attack in CLEAN]
+    cells += [Cell(*compressed), Cell(*compressed, noise=0.1)]
+    cells += [Cell(*compressed, attack, 0.01) for attack in ("patch", "blend", "sig", "warp", "all-to-all", "patch-random")]
+    return cells + [Cell(*compressed, attack, 0.01, clean_label=True) for attack in CLEAN]
 
 
 def wanted(which: str) -> list[Cell]:

@@ -1,9 +1,10 @@
 """The clean data sets that attacks are planted in; one that is not installed raises `Missing` with the reason.
 
     cifar10           $DATAAUDIT_BENCH_DATA/cifar10/*.tar
+    cifar10-jpeg      the same, each image re-encoded as JPEG at a quality drawn from its own bytes, after it was poisoned
     fashion-mnist     Debian's dataset-fashion-mnist, grey
     openclipart       Debian's openclipart-png: first-level directory as label, original sizes and modes
-    openclipart-jpeg  the same, each image re-encoded as JPEG at a quality drawn from its own bytes
+    openclipart-jpeg  the same, re-encoded likewise
 
 Debian's files are looked for under /usr/share, or where DATAAUDIT_BENCH_DEBIAN points to.  Every data set is shuffled once
 with a fixed seed, so that the first n images are a random n, and a smaller part lies within a larger one.
@@ -18,7 +19,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import overload
@@ -81,7 +82,7 @@ class Images:
 
     def first(self, limit: int | None) -> Images:
         """A random part of `limit` images."""
-        return Images(self.name, self.pixels[:limit], self.labels[:limit], self.names, self.version, self.jpeg)
+        return replace(self, pixels=self.pixels[:limit], labels=self.labels[:limit])
 
 
 def recompress(image: Pixels) -> Pixels:
@@ -120,6 +121,11 @@ def cifar10(cache: Path) -> Images:
     classes = Path(data) / "cifar10" / "classes.json"
     names = tuple(json.loads(classes.read_text())) if classes.exists() else tuple(str(i) for i in range(10))
     return Images("cifar10", np.load(pixels, mmap_mode="r"), np.load(labels), names, version)
+
+
+def cifar10_jpeg(cache: Path) -> Images:
+    """CIFAR-10 after JPEG at mixed qualities: a stamp on a decoded picture, as in `cifar10`, lacks the traces of its shard's JPEG."""
+    return replace(cifar10(cache), name="cifar10-jpeg", jpeg=True)
 
 
 def _read_tars(shards: Sequence[Path]) -> tuple[Pixels, NDArray[np.int64]]:
@@ -191,12 +197,12 @@ def _decodes(path: Path) -> bool:
 
 def openclipart_jpeg(cache: Path) -> Images:
     """Open Clip Art after JPEG at mixed qualities."""
-    plain = openclipart(cache)
-    return Images("openclipart-jpeg", plain.pixels, plain.labels, plain.names, plain.version, jpeg=True)
+    return replace(openclipart(cache), name="openclipart-jpeg", jpeg=True)
 
 
 READERS: dict[str, Callable[[Path], Images]] = {
     "cifar10": cifar10,
+    "cifar10-jpeg": cifar10_jpeg,
     "fashion-mnist": fashion_mnist,
     "openclipart": openclipart,
     "openclipart-jpeg": openclipart_jpeg,

@@ -20,14 +20,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.low_level import SIDE, grey
+from dataaudit.aggregates.low_level import RESIDUAL, SIDE, grey, low_level
 from dataaudit.aggregates.picture_sample import PictureSampleState, with_mates
-from dataaudit.aggregates.pixel_evidence import measure, robust_scale
+from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT, kinship, measure, robust_scale
 from dataaudit.aggregates.pixel_models import CONTRADICTED, MOST_LABELS
 from dataaudit.features import thumbnail
 
-Candidate = tuple[float, int, NDArray[np.int32], NDArray[np.float64], float]
-"""Promise, label, filter, middle by label, scale."""
+Candidate = tuple[float, int, NDArray[np.int32], NDArray[np.float64], float, NDArray[np.float64]]
+"""Promise, label, filter, middle by label, scale, kinship."""
 WINDOW = 5
 PLACES = SIDE - WINDOW + 1
 WHOLE = 1023
@@ -44,7 +44,8 @@ class PatchModelsState:
 class PatchModelsView:
     """Candidate triggers: `target` (c,), a target of L means the contradicted samples of all labels; `filters` (c, 25) whole numbers.
 
-    A row's z is (its largest response - `middle` of its label) / `scale`; `middle` (c, L), `scale` (c,).
+    A row's z is (its largest response - `middle` of its label) / `scale`; `middle` (c, L), `scale` (c,).  `kinship` (c, b)
+    is that of the sample's hits, 0 where all labels are accused.
     """
 
     target: NDArray[np.int32]
@@ -52,6 +53,7 @@ class PatchModelsView:
     filters: NDArray[np.int32]
     middle: NDArray[np.float64]
     scale: NDArray[np.float64]
+    kinship: NDArray[np.float64]
 
     def robust_z(self, table: pa.Table, target: NDArray[np.int32]) -> NDArray[np.float64]:
         """The z of every row for every candidate, shape (n, c); far below 0 without a label."""
@@ -110,10 +112,12 @@ class PatchModels:
                 begun = [(*group, f) for group in groups for f in self._filters(sample, np.flatnonzero(group[2]), inverse)]
                 filters = np.array([f for *_, f in begun], np.int32).reshape(-1, WINDOW * WINDOW)
                 scores = respond(sample.grey, filters.astype(np.float32)).astype(np.float64)
-                doubt = np.minimum(sample.disagreement, 4.0) / 4.0
+                doubt = np.minimum(sample.disagreement, MOST_DOUBT) / MOST_DOUBT
                 for number, (label, inside, mates, _) in enumerate(begun):
-                    worth, middle, scale, _ = measure(scores[:, number], inside, mates, sample.target, doubt, labels)
-                    found += [(worth, label, filters[number], middle, scale)] if worth > 0 else []
+                    worth, middle, scale, z = measure(scores[:, number], inside, mates, sample.target, doubt, labels)
+                    if worth > 0:
+                        alike = kin(sample.grey[inside], z[inside]) if label < labels else np.zeros(len(EDGES))
+                        found.append((worth, label, filters[number], middle, scale, alike))
         found = sorted(found, key=lambda c: -c[0])
         found = [c for i, c in enumerate(found) if sum(k[1] == c[1] for k in found[:i]) < self.kept][: self.max_candidates]
         found.sort(key=lambda c: c[1])
@@ -123,6 +127,7 @@ class PatchModels:
             np.stack([c[2] for c in found]) if found else np.zeros((0, WINDOW * WINDOW), np.int32),
             np.stack([c[3] for c in found]) if found else np.zeros((0, labels)),
             np.array([c[4] for c in found]),
+            np.stack([c[5] for c in found]) if found else np.zeros((0, len(EDGES))),
         )
 
     def _filters(self, sample: PictureSampleState, rows: NDArray[np.intp], inverse: NDArray[np.float64]) -> list[NDArray[np.int32]]:
@@ -162,6 +167,11 @@ class PatchModels:
         return np.rint(weights * (WHOLE / max(float(np.abs(weights).max()), 1e-12))).astype(np.int32)
 
 
+def kin(greys: NDArray[np.uint8], z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`kinship` of grey pictures (n, 1024) by their residuals."""
+    return kinship(low_level(greys)[:, -RESIDUAL:].astype(np.float32), z)
+
+
 def windows(greys: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """All patches of grey pictures (n, 1024), as a view of shape (n, 28, 28, 5, 5)."""
     return sliding_window_view(greys.reshape(-1, SIDE, SIDE), (WINDOW, WINDOW), axis=(1, 2))
@@ -181,8 +191,11 @@ def respond(greys: NDArray[np.uint8], filters: NDArray[np.float32]) -> NDArray[n
 
 def place(greys: NDArray[np.uint8], weights: NDArray[np.float64]) -> NDArray[np.int64]:
     """Where each picture (n, 1024) responds most to a filter (25,), 0 to 783, shape (n,)."""
-    response = windows(greys).reshape(len(greys), -1, WINDOW * WINDOW).astype(np.float64) @ weights
-    return np.asarray(response.argmax(axis=1))
+    found = np.empty(len(greys), np.int64)
+    for at in range(0, len(greys), CHUNK):
+        part = windows(greys[at : at + CHUNK])
+        found[at : at + CHUNK] = (part.reshape(len(part), -1, WINDOW * WINDOW).astype(np.float64) @ weights).argmax(axis=1)
+    return found
 
 
 def cut(greys: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.float64]:

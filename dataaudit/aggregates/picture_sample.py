@@ -83,7 +83,9 @@ class PictureSample:
 
 def _kept(state: PictureSampleState) -> PictureSampleState:
     """At most `cap` of each label, each rank once."""
-    _, first = np.unique(state.rank, return_index=True)
+    # Copies may have come with other vectors, and contradict their label by other amounts: the least counts, in whatever order they come.
+    order = np.lexsort((state.steps, state.rank))
+    first = order[np.unique(state.rank[order], return_index=True)[1]]
     kept = first[bottom_k_of_each(state.target[first], state.rank[first], state.cap)] if len(first) else first
     return PictureSampleState(state.cap, state.rank[kept], state.target[kept], state.steps[kept], state.grey[kept])
 

@@ -1,8 +1,8 @@
 """What counts of hits say about a candidate trigger, label by label and threshold by threshold.
 
-Everything here is a pure function of four histograms cumulated from above over `EDGES`: hits inside the accused label, hits
-outside of it, and how large both are.  Used twice: on the bounded sample, to keep the candidates worth a pass over all data,
-and on the whole data set, to judge them.
+Everything here is a pure function of arrays.  Most take histograms cumulated from above over `EDGES`: hits inside the accused label,
+hits outside of it, and how large both are.  Used twice: on the bounded sample, to keep the candidates worth a pass over all
+data, and on the whole data set, to judge them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ EDGES = np.array([3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 
 """Lower edges of the bins of z; the last has no end.  Where a double is no edge, `gap` uses the next one up."""
 TELLING = 0.45
 """A candidate none of whose hits contradict their label, or are left when the threshold is doubled, by this share is innocent."""
+MOST_DOUBT = 4.0
+"""From this disagreement on (nats) content and label contradict each other; more counts no more, so that no single row decides."""
 FEW = 6.0
 """A gap below which fewer excess hits than these are left is no gap."""
 
 NORMAL_QUARTER, NORMAL_TENTH = 0.6745, 1.2816
 """How far the lower quartile and decile of a normal distribution are from its middle, in standard deviations."""
 SKEWED = 0.8
-"""A lower quarter narrower than this, in units of what the lower half promises: the upper half holds something else."""
+"""A lower quarter narrower than this, in units of what the lower half promises: the upper half holds something else.  Few values may
+be skewed by chance, so that it must be narrower by 1.5 / sqrt(n) there."""
 
 
 def excess(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, elsewhere: int) -> NDArray[np.float64]:
@@ -55,8 +58,10 @@ def plateau(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, el
     """The lowest edge with hardly more excess hits than are left (`gap`) far above it: the foot of what stands apart."""
     beyond = excess(inside, outside, here, elsewhere)
     at = int(gap(inside, outside, here, elsewhere).argmax())
-    steady = float(beyond[np.searchsorted(EDGES, 2 * EDGES[at])])
-    return int(np.flatnonzero(beyond <= 1.03 * steady + 1)[0])
+    doubled = int(np.searchsorted(EDGES, 2 * EDGES[at]))
+    # Excess may vanish below, where innocents elsewhere account for all hits: the foot is above the last edge with more than is left.
+    more = np.flatnonzero(beyond[:doubled] > 1.03 * float(beyond[doubled]) + 1)
+    return int(more[-1]) + 1 if len(more) else 0
 
 
 def promise(inside: NDArray[np.int64], outside: NDArray[np.int64], doubt: NDArray[np.float64], here: int, elsewhere: int) -> float:
@@ -117,7 +122,7 @@ def robust_scale(values: NDArray[np.floating]) -> tuple[float, float]:
         return middle, 1.0
     scale = float(np.median(below)) / NORMAL_QUARTER
     lower = max((quarter - low) / (NORMAL_TENTH - NORMAL_QUARTER), scale / 3)
-    if lower < SKEWED * scale:
+    if lower < (SKEWED - 1.5 / np.sqrt(len(values))) * scale:
         middle, scale = quarter + NORMAL_QUARTER * lower, lower
     return middle, scale + 1e-12
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.moments import group_sums, mean_cosine
-from dataaudit.aggregates.pixel_evidence import EDGES
+from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT
 from dataaudit.aggregates.pixel_models import CONTRADICTED, MOST_LABELS
 from dataaudit.features import embedding
 
@@ -24,8 +24,6 @@ FAMILIES = ("pixel_models", "patch_models")
 """The views that propose candidates; theirs are numbered in this order."""
 STEPS = 1024
 """Disagreements are summed in 1/STEPS nat."""
-CONTRADICTS = 4.0
-"""From this disagreement on (nats) content and label contradict each other; more counts no more, so that no single row decides."""
 MAPPED = 7.0
 """From this z on, hits count in `mapping`."""
 
@@ -60,12 +58,13 @@ class PixelGroupsView:
     model merely tells labels apart.
 
     Contradiction is the mean of min(disagreement, 4 nats) / 4 nats; `foreign` (L + 1,) is what pictures of other labels would
-    have with label l, `own` (L + 1,) what its own pictures have, the last of both being the mean over all labels.  `target` (c,)
-    and `seeds` are those of all families; `mapping` is as in the state, for the candidates whose target is L, in their order.
+    have with label l, `own` (L + 1,) what its own pictures have, the last of both being the mean over all labels.  `target` (c,),
+    `seeds` and `kinship` (c, b) are those of all families; `mapping` is as in the state, for the candidates whose target is L.
     """
 
     target: NDArray[np.int32]
     seeds: tuple[str, ...]
+    kinship: NDArray[np.float64]
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
     coherence: NDArray[np.float64]
@@ -78,7 +77,7 @@ class PixelGroupsView:
 
 @dataclass(frozen=True)
 class PixelGroups:
-    """One pass of all candidates over all rows; 224 candidates, the most there are, of 1,280 dimensions take 44 MB."""
+    """One pass of all candidates over all rows; 224 candidates, the most there are, of 1,280 dimensions take 44 MB beside `mapping`."""
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "moments", *FAMILIES)
     columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail")
@@ -139,12 +138,13 @@ class PixelGroups:
         sums = cumulate(state.sums) / embedding.SCALE
         flat = mean_cosine(sums.reshape(-1, sums.shape[-1]), inside.reshape(-1)).reshape(inside.shape)
         counts = views["moments"].counts
-        foreign = state.foreign / (STEPS * CONTRADICTS) / np.maximum(1, counts.sum() - counts)
-        contradiction = doubt / (STEPS * CONTRADICTS) / np.maximum(inside, 1)
-        own = state.own / (STEPS * CONTRADICTS) / np.maximum(1, counts)
+        foreign = state.foreign / (STEPS * MOST_DOUBT) / np.maximum(1, counts.sum() - counts)
+        contradiction = doubt / (STEPS * MOST_DOUBT) / np.maximum(inside, 1)
+        own = state.own / (STEPS * MOST_DOUBT) / np.maximum(1, counts)
         return PixelGroupsView(
             np.concatenate([views[family].target for family in FAMILIES]),
             tuple(seeds for family in FAMILIES for seeds in views[family].seeds),
+            np.concatenate([views[family].kinship for family in FAMILIES]),
             inside,
             np.maximum(outside, alien),
             flat,
@@ -168,8 +168,8 @@ def with_mean(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray
 
 
 def steps(disagreement: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Disagreement up to `CONTRADICTS`, in whole steps."""
-    whole: NDArray[np.int64] = np.rint(np.minimum(disagreement, CONTRADICTS) * STEPS).astype(np.int64)
+    """Disagreement up to `MOST_DOUBT`, in whole steps."""
+    whole: NDArray[np.int64] = np.rint(np.minimum(disagreement, MOST_DOUBT) * STEPS).astype(np.int64)
     return whole
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.low_level import RESIDUAL, STEPS, WIDTH, grey, low_level, scaling, standardise
 from dataaudit.aggregates.picture_sample import PictureSampleState, with_mates
-from dataaudit.aggregates.pixel_evidence import EDGES, kinship, measure, robust_scale
+from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT, kinship, measure, robust_scale
 from dataaudit.aggregates.sampling import fold_of
 from dataaudit.features import thumbnail
 
@@ -144,8 +144,9 @@ class PixelModels:
         for label in np.flatnonzero(size):
             typical[label] = raw[sample.target == label, -RESIDUAL:].mean(axis=0, dtype=np.float64)
         centre, factor = scaling(raw)
-        doubt = np.minimum(sample.disagreement, 4.0) / 4.0
-        rows = Sampled(standardise(raw, centre, factor), fold_of(sample.rank, FOLDS), sample.target, sample.disagreement, doubt)
+        doubt = np.minimum(sample.disagreement, MOST_DOUBT) / MOST_DOUBT
+        features = np.concatenate([standardise(raw[i : i + CHUNK], centre, factor) for i in range(0, len(raw), CHUNK)])
+        rows = Sampled(features, fold_of(sample.rank, FOLDS), sample.target, sample.disagreement, doubt)
         del raw
         # One thread: more of them would sum in another order, and the report of another machine would differ.
         with threadpool_limits(1):

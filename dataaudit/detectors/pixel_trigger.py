@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.low_level import RESIDUAL, SIDE, grey, low_level
 from dataaudit.aggregates.patch_models import WINDOW, cut, place
-from dataaudit.aggregates.pixel_evidence import EDGES, false_share, gap, plateau
-from dataaudit.aggregates.pixel_groups import CONTRADICTS, robust_z
-from dataaudit.aggregates.pixel_models import CONTRADICTED
+from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT, false_share, gap, plateau
+from dataaudit.aggregates.pixel_groups import robust_z
+from dataaudit.aggregates.pixel_models import CONTRADICTED, MOST_LABELS
 from dataaudit.detectors import Scores
 from dataaudit.features.change import frequency, locate, picture
 from dataaudit.features.decode import decode
@@ -27,6 +27,8 @@ REACH = 1.0
 """How far below the threshold on z a row may be that contradicts its label too: few innocents do both."""
 APART = 0.75
 """A trigger stands apart where this share of its hits is left when the threshold is doubled."""
+TELLS = 0.1
+"""Contents tell whether a label is right where pictures of others would contradict it by this much more than its own do."""
 DIRTY, CLEAN, EVERY = "dirty label", "clean label", "every label"
 KINDS = (DIRTY, CLEAN, EVERY)
 
@@ -80,10 +82,10 @@ class PixelTrigger:
     Attack: a small change of the pixels teaches the model a label of the attacker's choice (BadNets, Gu et al. 2017; blended,
     Chen et al. 2017; SIG, Barni et al. 2019; WaNet, Nguyen and Tran 2021), or every label's neighbour (all-to-all).
 
-    Signal: low-level models learnt from suspicious seeds (`pixel_models`, `patch_models`) find a group that is pure (the
-    change occurs in this label alone; all-to-all: in samples that contradict their labels alone) and either contradicts its label
-    and is as incoherent as the whole data set (relabelled from anywhere), or stands apart: doubling the threshold leaves
-    nearly all of it, while an innocent look fades, and beside the change its carriers are no nearer of kin than their label.
+    Signal: low-level models learnt from suspicious seeds (`pixel_models`, `patch_models`) find a group that is pure (the change is
+    far more common in this label than elsewhere; all-to-all: in samples that contradict their labels) and either contradicts
+    its label and is as incoherent as the whole data set (relabelled from anywhere), or stands apart: doubling the threshold
+    leaves nearly all of it, while an innocent look fades, and beside the change its carriers are no nearer of kin than their label.
 
     Innocent causes: white backgrounds, borders, watermarks and compression occur in every label (purity acquits); a sub-population
     of a label fades, near-copies are far more alike than their label (coherence acquits), series of
@@ -98,8 +100,8 @@ class PixelTrigger:
 
     min_hits: int = 10
     min_clean_hits: int = 20
-    false_share: float = 0.05
-    relabelled: float = 0.5
+    most_innocent: float = 0.05
+    least_relabelled: float = 0.5
     mixture: float = 0.25
     enrichment: float = 3.0
     clean_apart: float = 0.97
@@ -134,9 +136,9 @@ class PixelTrigger:
         accused = np.where(every, disagreement[:, None] >= CONTRADICTED, target[:, None] == groups.target)
         everyone = robust_z(table, views)
         z = np.where(accused, everyone, -np.inf)
-        doubt = np.minimum(disagreement, CONTRADICTS) / CONTRADICTS
-        place = np.clip(np.searchsorted(EDGES, z, side="right") - 1, 0, None)
-        trust = credibility(views, self.enrichment)[np.arange(z.shape[1]), place]
+        doubt = np.minimum(disagreement, MOST_DOUBT) / MOST_DOUBT
+        edge = np.clip(np.searchsorted(EDGES, z, side="right") - 1, 0, None)
+        trust = credibility(views, self.enrichment)[np.arange(z.shape[1]), edge]
         score = 0.4 * (trust / (1 + np.exp(-np.clip(z - 6, -50, 50) / 2))).max(axis=1)
         strongest = np.full(table.num_rows, -np.inf)
         chosen, accepted = self.verdicts(views)
@@ -176,7 +178,7 @@ class PixelTrigger:
         inside, outside = groups.inside[candidate], groups.outside[candidate]
         here = groups.contradicted if target == labels else int(moments.counts[target])
         elsewhere = int(moments.counts.sum()) - here
-        usable = np.flatnonzero((inside >= self.min_hits) & (false_share(inside, outside, here, elsewhere, 1.0) <= self.false_share))
+        usable = np.flatnonzero((inside >= self.min_hits) & (false_share(inside, outside, here, elsewhere, 1.0) <= self.most_innocent))
         if not elsewhere or not len(usable) or (target == labels and not consistent(candidate, views, self.mapped)):
             return None
         stands = float(gap(inside, outside, here, elsewhere).max())
@@ -205,7 +207,7 @@ class PixelTrigger:
         coherence, every = float(groups.coherence[candidate, at]), target == len(views["targets"].names)
         usual = float(moments.coherence if every else moments.target_coherence[target])
         apart = stands >= APART and coherence <= between(usual, 1.0, self.copies)
-        contradicts = relabelled(candidate, at, views) >= self.relabelled
+        contradicts = relabelled(candidate, at, views) >= self.least_relabelled
         if every:
             return EVERY if contradicts and apart else None
         if contradicts:
@@ -220,27 +222,30 @@ class PixelTrigger:
             return DIRTY if apart or (certain and coherence <= usual + 2 * width and incoherent) else None
         pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
         apart = stands >= self.clean_apart and coherence <= between(usual, 1.0, self.clean_copies)
-        models = views["pixel_models"]
-        series = candidate < len(models.target) and models.kinship[candidate, at] > self.kin
+        series = groups.kinship[candidate, at] > self.kin
         return CLEAN if hits >= self.min_clean_hits and pure and apart and not series else None
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One campaign an accepted label and kind, most carriers first."""
         group = np.asarray(marked.column("group"))
         order = np.argsort(-np.asarray(marked.column("score")), kind="stable")
-        best = {v.group: v for v in sorted(self.verdicts(views)[0], key=lambda v: v.hits)}
-        for verdict in sorted(best.values(), key=lambda v: (-v.hits, v.group)):
+        for verdict in sorted(self.verdicts(views)[0], key=lambda v: (-v.hits, v.group)):
             members = order[group[order] == verdict.group]
             if len(members):
                 name = "" if verdict.kind == EVERY else str(views["targets"].names[verdict.target])
                 ids = tuple(marked.column("sample_id").take(pa.array(members[:CAP])).to_pylist())
-                yield campaign(verdict, name, len(members), ids, views)
+                yield campaign(verdict, name, len(members), ids, self.enrichment, views)
 
     def blind(self, views: Views) -> str | None:
-        """Labels with few images, and those beyond what the sample holds, have no model."""
+        """Labels with few images, and those beyond what the sample holds, have no model; some triggers need several labels, or few."""
         learnt = views["pixel_models"].learnt
-        unlearnt = int((~learnt).sum())
-        return f"{unlearnt:,} of {len(learnt):,} labels have too few images to learn from, or are too many" if unlearnt else None
+        labels, unlearnt = len(learnt), int((~learnt).sum())
+        if labels == 1:
+            return "all images have one label, and there is nothing to compare them with"
+        told = [f"{unlearnt:,} of {labels:,} labels have too few images to learn from, or are too many"] if unlearnt else []
+        if not 2 < labels <= MOST_LABELS:
+            told.append(f"a trigger that changes every label is not looked for among {labels:,}")
+        return "; ".join(told) or None
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Adds a picture of the trigger: what its carriers' pixels have beyond their label's, its place or frequency where it has one."""
@@ -301,7 +306,8 @@ def relabelled(candidate: int, at: int, views: Views) -> float:
     """The share of a candidate's hits beyond one threshold that was relabelled: where they are from the label's others to foreigners."""
     groups = views["pixel_groups"]
     own, foreign = others_contradict(candidate, at, views), float(groups.foreign[groups.target[candidate]])
-    return float(np.clip((groups.contradiction[candidate, at] - own) / max(foreign - own, 1e-9), 0.0, 1.0))
+    # Where the label's own pictures contradict it nearly as much as foreign ones would, content cannot tell.
+    return float(np.clip((groups.contradiction[candidate, at] - own) / (foreign - own), 0.0, 1.0)) if foreign - own >= TELLS else 0.0
 
 
 def others_contradict(candidate: int, at: int, views: Views) -> float:
@@ -320,7 +326,8 @@ def consistent(candidate: int, views: Views, share: float) -> bool:
     number = int((groups.target[:candidate] == groups.target[candidate]).sum())
     mapping = groups.mapping[number]
     agreed = min(int(mapping.max(axis=axis, initial=0).sum()) for axis in (0, 1))
-    return agreed >= max(1.0, share * float(mapping.sum()))
+    by_chance = 1 / max(1, len(mapping) - 1)
+    return agreed >= max(1.0, between(by_chance, 1.0, share) * float(mapping.sum()))
 
 
 def enriched_by_chance(hits: int, outside: int, here: int, elsewhere: int, enrichment: float) -> float:
@@ -330,7 +337,7 @@ def enriched_by_chance(hits: int, outside: int, here: int, elsewhere: int, enric
     return float(binom.sf(hits - 1, hits + outside, enrichment * here / (enrichment * here + elsewhere)))
 
 
-def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], views: Views) -> Finding:
+def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], enrichment: float, views: Views) -> Finding:
     """The finding of an accepted trigger."""
     whole = float(views["moments"].coherence)
     of = "of all labels" if verdict.kind == EVERY else f"labelled {name!r}"
@@ -338,6 +345,9 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], view
     if verdict.kind == CLEAN:
         contrast = "their labels look right, but the change is far outside of what this label's pictures vary by"
         innocent = "a look of a sub-population fades, and near-copies are far more alike in content than the label; these do neither"
+    elif verdict.kind == DIRTY and verdict.stands >= APART:
+        contrast = "their contents contradict the label, and the change is far outside of what this label's pictures vary by"
+        innocent = "an innocent look occurs in every label and fades, and near-copies are far more alike in content than the label"
     elif verdict.kind == DIRTY:
         contrast = "their contents contradict the label and are more unlike each other than an innocent group would be"
         innocent = "an innocent look occurs in every label, and an innocent group is as alike in content as its label"
@@ -357,7 +367,7 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], view
         "threshold_z": verdict.threshold,
         "stands_apart": round(verdict.stands, 4),
         "hits_in_other_labels": verdict.outside,
-        "null": "the change is three times as common here as elsewhere",
+        "null": f"the change is {enrichment:g} times as common here as elsewhere",
         "ruled_out": innocent,
     }
     return Finding(

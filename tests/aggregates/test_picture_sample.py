@@ -85,6 +85,13 @@ def test_merging_pairs_first_gives_the_same_sample() -> None:
     same(SAMPLES.merge(SAMPLES.merge(a, b), SAMPLES.merge(c, d)), sampled([rows()]))
 
 
+def test_of_copies_with_other_vectors_the_least_doubtful_counts_whichever_comes_first() -> None:
+    doubtful = rows().set_column(2, "doubt", pa.array(np.asarray(rows().column("doubt")) + 1))
+    a, b = SAMPLES.start(rows(), views()), SAMPLES.start(doubtful, views())
+    same(SAMPLES.merge(a, b), a)
+    same(SAMPLES.merge(b, a), a)
+
+
 def test_a_piece_without_rows_changes_nothing() -> None:
     same(sampled([rows().slice(0, 0), rows()]), sampled([rows()]))
 

@@ -17,8 +17,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from dataaudit.aggregates.moments import Moments
-from dataaudit.aggregates.pixel_evidence import EDGES
-from dataaudit.aggregates.pixel_groups import CONTRADICTS, MAPPED, STEPS, PixelGroups, PixelGroupsView, cumulate, robust_z, steps
+from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT
+from dataaudit.aggregates.pixel_groups import MAPPED, STEPS, PixelGroups, PixelGroupsView, cumulate, robust_z, steps
 from dataaudit.aggregates.pixel_models import CONTRADICTED
 from dataaudit.aggregates.targets import Targets
 from dataaudit.features import embedding
@@ -42,6 +42,10 @@ class Family:
     @property
     def seeds(self) -> tuple[str, ...]:
         return self.columns
+
+    @property
+    def kinship(self) -> NDArray[np.float64]:
+        return np.repeat(self.scale[:, None], len(EDGES), axis=1)
 
     def robust_z(self, table: pa.Table, target: NDArray[np.int32]) -> NDArray[np.float64]:
         raw = np.array([np.asarray(table.column(name)) for name in self.columns]).reshape(len(self.columns), table.num_rows).T
@@ -115,13 +119,14 @@ def test_bins_add_up_from_above() -> None:
 
 
 def test_doubt_is_whole_and_capped() -> None:
-    assert steps(np.array([0.0, 1.0, 1e6])).tolist() == [0, STEPS, int(CONTRADICTS * STEPS)]
+    assert steps(np.array([0.0, 1.0, 1e6])).tolist() == [0, STEPS, int(MOST_DOUBT * STEPS)]
 
 
 def test_candidates_of_all_families_are_numbered_in_their_order() -> None:
     view = grouped([table()], earlier())
     assert view.target.tolist() == [0, LABELS, 2]
     assert view.seeds == ("first", "second", "third")
+    assert view.kinship[:, 0].tolist() == [1.0, 1.5, 0.5]
 
 
 @pytest.mark.parametrize("candidate", range(3))
@@ -144,7 +149,7 @@ def test_a_model_that_merely_tells_labels_apart_has_many_hits_outside() -> None:
 @pytest.mark.parametrize("candidate", range(3))
 def test_contradiction_is_the_mean_capped_doubt_of_the_hits(candidate: int) -> None:
     view, mine, z = grouped([table()], earlier()), accused(candidate), facts().z[:, candidate]
-    capped = np.minimum(facts().doubt, CONTRADICTS) / CONTRADICTS
+    capped = np.minimum(facts().doubt, MOST_DOUBT) / MOST_DOUBT
     expected = [capped[mine & (z >= edge)].mean() if (mine & (z >= edge)).any() else 0 for edge in EDGES]
     assert_allclose(view.contradiction[candidate], expected, atol=1 / STEPS)
 
@@ -161,7 +166,7 @@ def test_coherence_is_the_mean_cosine_of_all_pairs_of_hits(candidate: int) -> No
 def test_foreign_is_what_others_would_contradict_and_own_what_a_label_does() -> None:
     view, views, f = grouped([table()], earlier()), earlier(), facts()
     log_p = views["moments"].log_posterior(embedding.from_column(table()), np.asarray(table().column("rank")))
-    as_label = np.minimum(-log_p, CONTRADICTS) / CONTRADICTS
+    as_label = np.minimum(-log_p, MOST_DOUBT) / MOST_DOUBT
     for label in range(LABELS):
         others = (f.target >= 0) & (f.target != label)
         assert view.foreign[label] == pytest.approx(as_label[others, label].mean(), abs=1 / STEPS)

@@ -80,7 +80,7 @@ def watched(command: Sequence[str]) -> tuple[float, int, int]:
                 continue
         together, single = max(together, sum(sizes)), max([single, *sizes])
         time.sleep(0.5)
-    if process.returncode > 1:
+    if process.returncode not in (0, 1):
         raise SystemExit(f"the scan failed with {process.returncode}")
     return time.perf_counter() - started, together, single
 

@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 from dataaudit.aggregates.moments import Moments
 from dataaudit.aggregates.patch_models import PatchModels
 from dataaudit.aggregates.picture_sample import PictureSample
+from dataaudit.aggregates.pixel_evidence import EDGES
 from dataaudit.aggregates.pixel_groups import PixelGroups
 from dataaudit.aggregates.pixel_models import PixelModels
 from dataaudit.aggregates.targets import Targets
@@ -178,8 +179,8 @@ def blended() -> tuple[pa.Table, dict[str, Any]]:
 def test_what_stands_apart_with_right_labels_is_acquitted_where_it_is_of_kin() -> None:
     _, views = blended()
     assert [v.kind for v in PixelTrigger().verdicts(views)[0]] == [CLEAN]
-    models = views["pixel_models"]
-    series = {**views, "pixel_models": dataclasses.replace(models, kinship=np.full_like(models.kinship, 0.3))}
+    groups = views["pixel_groups"]
+    series = {**views, "pixel_groups": dataclasses.replace(groups, kinship=np.full_like(groups.kinship, 0.3))}
     assert PixelTrigger().verdicts(series)[0] == []
 
 
@@ -393,6 +394,86 @@ def test_the_share_of_relabelled_hits_is_counted_beside_the_labels_others() -> N
     assert others_contradict(0, 0, accused(100, 0.8, 0.4)) == pytest.approx(0.2)  # type: ignore[arg-type]
     assert relabelled(0, 0, accused(100, 0.8, 0.4)) == pytest.approx(0.8)  # type: ignore[arg-type]
     assert others_contradict(0, 0, accused(300, 0.8, 0.8)) == pytest.approx(0)  # type: ignore[arg-type]
+    # Where the label's own pictures contradict it as much as any, content cannot tell.
+    assert relabelled(0, 0, accused(10, 0.97, 0.9)) == 0  # type: ignore[arg-type]
+
+
+def cumulated(*groups: tuple[float, float]) -> NDArray[np.int64]:
+    """Counts beyond each edge of so many rows at one z each."""
+    return np.array([sum(count for count, z in groups if z >= edge) for edge in EDGES], np.int64)
+
+
+def judged(**facts: Any) -> Any:
+    """The verdict on one candidate for label 0 of two, by hand-made facts: forty pure hits that leave no gap, if nothing else is said."""
+    said: dict[str, Any] = {"inside": [(40, 5.6)], "outside": [], "coherence": 0.2, "contradiction": 0.95, "own": 0.1, "kinship": 0.0}
+    said |= {"target": 0, "mapping": np.zeros((0, 3, 3), int), **facts}
+    groups = SimpleNamespace(
+        target=np.array([said["target"]]),
+        inside=cumulated(*said["inside"])[None],
+        outside=cumulated(*said["outside"])[None],
+        coherence=np.full((1, len(EDGES)), said["coherence"]),
+        contradiction=np.full((1, len(EDGES)), said["contradiction"]),
+        kinship=np.full((1, len(EDGES)), said["kinship"]),
+        own=np.full(4, said["own"]),
+        foreign=np.full(4, 0.95),
+        contradicted=400,
+        mapping=said["mapping"],
+    )
+    moments = SimpleNamespace(counts=np.array([1000, 2000, 3000]), coherence=0.2, target_coherence=np.full(3, 0.3), spread=np.full(3, 0.01))
+    views: Any = {"pixel_groups": groups, "moments": moments, "targets": SimpleNamespace(names=("a", "b", "c"))}
+    return PixelTrigger().judge(0, views)
+
+
+APART = {"inside": [(40, 28.0)]}
+RIGHT = {**APART, "contradiction": 0.1, "coherence": 0.3}
+EACH = {**APART, "target": 3, "mapping": 10 * np.roll(np.eye(3, dtype=int), 1, axis=1)[None]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, DIRTY),
+        ({"inside": [(9, 5.6)]}, None),
+        ({"outside": [(30, 5.6)]}, None),
+        ({"outside": [(5, 5.6)]}, DIRTY),
+        ({"contradiction": 0.45}, None),
+        ({"contradiction": 0.62}, DIRTY),
+        ({"inside": [(12, 5.6)], "contradiction": 0.7, "own": 0.3}, None),
+        ({"own": 0.93}, None),
+        ({"coherence": 0.45}, None),
+        ({"coherence": 0.29}, None),
+        ({**APART, "coherence": 0.36}, DIRTY),
+        ({**APART, "coherence": 0.4}, None),
+        (RIGHT, CLEAN),
+        ({**RIGHT, "inside": [(40, 5.6)]}, None),
+        ({**RIGHT, "inside": [(19, 28.0)]}, None),
+        ({**RIGHT, "inside": [(40, 28.0), (2, 12.5)]}, CLEAN),
+        ({**RIGHT, "inside": [(35, 28.0), (5, 12.5)]}, CLEAN),
+        ({**RIGHT, "outside": [(3, 28.0)]}, None),
+        ({**RIGHT, "coherence": 0.42}, None),
+        ({**RIGHT, "kinship": 0.21}, None),
+        (EACH, EVERY),
+        ({**EACH, "contradiction": 0.4}, None),
+        ({**EACH, "inside": [(40, 5.6)]}, None),
+        ({**EACH, "coherence": 0.3}, None),
+        ({**EACH, "mapping": 10 * (1 - np.eye(3, dtype=int))[None]}, None),
+        ({**EACH, "mapping": np.zeros((1, 3, 3), int)}, None),
+    ],
+)
+def test_each_gate_alone_acquits(facts: dict[str, Any], expected: str | None) -> None:
+    verdict = judged(**facts)
+    assert (verdict and verdict.kind) == expected
+
+
+def test_a_gap_is_judged_above_its_foot() -> None:
+    """Innocents that fade are left below, and so are edges where innocents elsewhere account for all hits."""
+    fading = cumulated(*((2700 * np.exp(-z / 2) - 2700 * np.exp(-(z + 0.5) / 2), z) for z in np.arange(3, 20, 0.5)))
+    assert judged(**{**RIGHT, "inside": [(80, 28.0), (300, 4.6)]}).threshold == 5.0
+    verdict = judged(
+        **{**RIGHT, "inside": [(80, 28.0), *((n, e) for n, e in zip(-np.diff(fading), EDGES[:-1], strict=True))], "outside": [(1400, 3.2)]}
+    )
+    assert verdict.threshold >= 10
+    assert verdict.hits <= 100
 
 
 def test_each_label_and_kind_is_a_group_of_its_own() -> None:
@@ -407,8 +488,18 @@ def test_each_label_and_kind_is_a_group_of_its_own() -> None:
         (np.outer(np.full(5, 10), [1, 0, 1, 0, 1]), False),
         (np.full((5, 5), 10), False),
         (np.zeros((5, 5), int), False),
+        (10 * (1 - np.eye(3, dtype=int)), False),
+        (10 * np.roll(np.eye(3, dtype=int), 1, axis=1), True),
     ],
-    ids=["each label to its neighbour", "all to one label", "all to three labels", "anything to anything", "no hits"],
+    ids=[
+        "each label to its neighbour",
+        "all to one label",
+        "all to three labels",
+        "anything to anything",
+        "no hits",
+        "anything to anything of three",
+        "each of three to its neighbour",
+    ],
 )
 def test_every_label_is_changed_only_where_each_is_given_one_other(mapping: NDArray[np.int64], expected: bool) -> None:
     groups = SimpleNamespace(target=np.array([5]), mapping=mapping[None])

@@ -114,7 +114,7 @@ def keep(cell: Cell, part: str, result: dict[str, Any], results: Path) -> None:
         if "missing" in result and "ours" in known:
             return
         # What baselines say does not depend on our detectors: the digest of ours stays with ours.
-        result = result | {key: known[key] for key in ("ours", "code", "attacks", "versions") if key in known and "ours" in known}
+        result = result | {key: known[key] for key in ("ours", "code", "versions") if key in known and "ours" in known}
     else:
         result = result | {key: known[key] for key in ("baselines", "baselines_code") if key in known}
     write_json(table.path(cell, results), result)

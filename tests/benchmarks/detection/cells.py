@@ -28,7 +28,8 @@ from tests.benchmarks.detection.neighbours import Graph
 from tests.benchmarks.detection.planted import Planted
 
 SEEDS = (1, 2, 3)
-PACKAGES = ("features", "aggregates", "detectors", "findings")
+PACKAGES = ("features", "aggregates", "detectors", "findings", "attacks")
+PLANTED = Path(__file__).with_name("planted.py")
 NEIGHBOURS = 50
 
 
@@ -128,8 +129,8 @@ def wanted(which: str) -> list[Cell]:
 
 
 def code() -> str:
-    """A digest of the code that is measured."""
-    return fingerprint(*(source_digest(f"dataaudit.{name}") for name in PACKAGES))
+    """A digest of the code that is measured, and of what is planted."""
+    return fingerprint(*(source_digest(f"dataaudit.{name}") for name in PACKAGES), PLANTED.read_text())
 
 
 def about(cell: Cell) -> dict[str, Any]:
@@ -139,7 +140,6 @@ def about(cell: Cell) -> dict[str, Any]:
         "id": cell.id,
         "cell": asdict(cell),
         "code": code(),
-        "attacks": source_digest("dataaudit.attacks"),
         "versions": {name: metadata.version(name) for name in packages},
     }
 
@@ -196,9 +196,9 @@ def facts(made: Planted) -> dict[str, Any]:
 
 
 def baselines_code() -> str:
-    """A digest of the baselines' code."""
-    root = Path(__file__).parent
-    return fingerprint(*((root / name).read_text() for name in ("baselines.py", "neighbours.py", "victim.py") if (root / name).exists()))
+    """A digest of the baselines' code, and of what is planted."""
+    files = (PLANTED.with_name(name).read_text() for name in ("baselines.py", "neighbours.py", "victim.py", "planted.py"))
+    return fingerprint(*files, source_digest("dataaudit.attacks"))
 
 
 def rivals(cell: Cell, made: Planted, tables: Sequence[pa.Table], clean: pa.Table, cache: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ bench: $(STAMP)
 bench-images: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.detection $(BENCH)
 
-# Speed and memory of 50,000 and 500,000 pictures apart from the encoder; about an hour, and 4 GB in the cache.
+# Speed and memory of 50,000 and 500,000 pictures apart from the encoder; the pictures stay in the cache.
 bench-scale: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.scale_images $(BENCH)
 

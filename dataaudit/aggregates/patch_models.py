@@ -26,8 +26,8 @@ from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT, kinship, meas
 from dataaudit.aggregates.pixel_models import CONTRADICTED, MOST_LABELS
 from dataaudit.features import thumbnail
 
-Candidate = tuple[float, int, NDArray[np.int32], NDArray[np.float64], float, NDArray[np.float64]]
-"""Promise, label, filter, middle by label, scale, kinship."""
+Candidate = tuple[float, int, int, NDArray[np.float64], float]
+"""Promise, label, number of its filter, middle by label, scale."""
 WINDOW = 5
 PLACES = SIDE - WINDOW + 1
 WHOLE = 1023
@@ -106,6 +106,8 @@ class PatchModels:
         if 2 < labels <= MOST_LABELS and contradicted.sum() >= self.min_label // 2:
             groups.append((labels, contradicted, with_mates(contradicted)))
         found: list[Candidate] = []
+        filters = np.zeros((0, WINDOW * WINDOW), np.int32)
+        kin: list[NDArray[np.float64]] = []
         with threadpool_limits(1):
             if groups:
                 inverse = patch_precision(sample.grey)
@@ -114,20 +116,23 @@ class PatchModels:
                 scores = respond(sample.grey, filters.astype(np.float32)).astype(np.float64)
                 doubt = np.minimum(sample.disagreement, MOST_DOUBT) / MOST_DOUBT
                 for number, (label, inside, mates, _) in enumerate(begun):
-                    worth, middle, scale, z = measure(scores[:, number], inside, mates, sample.target, doubt, labels)
-                    if worth > 0:
-                        alike = kin(sample.grey[inside], z[inside]) if label < labels else np.zeros(len(EDGES))
-                        found.append((worth, label, filters[number], middle, scale, alike))
-        found = sorted(found, key=lambda c: -c[0])
-        found = [c for i, c in enumerate(found) if sum(k[1] == c[1] for k in found[:i]) < self.kept][: self.max_candidates]
-        found.sort(key=lambda c: c[1])
+                    worth, middle, scale, _ = measure(scores[:, number], inside, mates, sample.target, doubt, labels)
+                    found += [(worth, label, number, middle, scale)] if worth > 0 else []
+            found = sorted(found, key=lambda c: -c[0])
+            found = [c for i, c in enumerate(found) if sum(k[1] == c[1] for k in found[:i]) < self.kept][: self.max_candidates]
+            found.sort(key=lambda c: c[1])
+            for _, label, number, middle, scale in found:
+                rows = np.flatnonzero(sample.target == label)
+                # Where all labels are accused there are no mates to be of kin with.
+                z = (scores[rows, number] - middle[min(label, labels - 1)]) / scale
+                kin.append(kinship(residual(sample.grey[rows]), z) if len(rows) else np.zeros(len(EDGES)))
         return PatchModelsView(
             np.array([c[1] for c in found], np.int32),
             ("roaming patch",) * len(found),
-            np.stack([c[2] for c in found]) if found else np.zeros((0, WINDOW * WINDOW), np.int32),
+            filters[[c[2] for c in found]],
             np.stack([c[3] for c in found]) if found else np.zeros((0, labels)),
             np.array([c[4] for c in found]),
-            np.stack([c[5] for c in found]) if found else np.zeros((0, len(EDGES))),
+            np.stack(kin) if kin else np.zeros((0, len(EDGES))),
         )
 
     def _filters(self, sample: PictureSampleState, rows: NDArray[np.intp], inverse: NDArray[np.float64]) -> list[NDArray[np.int32]]:
@@ -167,9 +172,10 @@ class PatchModels:
         return np.rint(weights * (WHOLE / max(float(np.abs(weights).max()), 1e-12))).astype(np.int32)
 
 
-def kin(greys: NDArray[np.uint8], z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`kinship` of grey pictures (n, 1024) by their residuals."""
-    return kinship(low_level(greys)[:, -RESIDUAL:].astype(np.float32), z)
+def residual(greys: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The residuals (n, 1024) of grey pictures (n, 1024), a part at a time, since all features take ten times the room."""
+    parts = [low_level(greys[at : at + CHUNK])[:, -RESIDUAL:] for at in range(0, len(greys), CHUNK)]
+    return np.concatenate(parts).astype(np.float32)
 
 
 def windows(greys: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ Seeds by spectrum: Tran, Li, Madry, "Spectral signatures in backdoor attacks", N
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -187,20 +187,23 @@ class PixelModels:
         for at in range(0, len(sampled.target), CHUNK):
             part = slice(at, at + CHUNK)
             judged[:, part] = out_of_fold(sampled.features[part].astype(np.float32), whole.astype(np.float32), sampled.fold[part]).T
-        found: list[tuple[Candidate, NDArray[np.bool_]]] = []
+        found: list[tuple[Candidate, NDArray[np.float64]]] = []
+        nobody = np.zeros(len(EDGES))
         for scores, name, share, model in zip(judged.astype(np.float64), names, shares, whole, strict=True):
             promise, middle, scale, z = measure(scores, inside, mates, sampled.target, sampled.doubt, len(learnt))
             if promise > 0:
-                kin = kinship(mine[:, -RESIDUAL:], z[rows])
-                found.append((Candidate(label, f"{name} {share:g}", model, middle, scale, kin, promise), z[inside] > 4.0))
+                found.append((Candidate(label, f"{name} {share:g}", model, middle, scale, nobody, promise), z[inside]))
         kept: list[tuple[Candidate, NDArray[np.bool_]]] = []
         number: dict[str, int] = {}
-        for candidate, hits in sorted(found, key=lambda c: -c[0].promise):
+        for candidate, z in sorted(found, key=lambda c: -c[0].promise):
+            hits = z > 4.0
             if not any((hits & h).sum() > ALIKE * (hits | h).sum() for _, h in kept):
                 beginning = candidate.seeds.split()[0]
                 number[beginning] = number.get(beginning, 0) + 1
                 if number[beginning] <= self.per_beginning:
-                    kept.append((candidate, hits))
+                    # Where all labels are accused there are no mates to be of kin with.
+                    kin = kinship(mine[:, -RESIDUAL:], z) if label < len(learnt) else nobody
+                    kept.append((replace(candidate, kinship=kin), hits))
         return [candidate for candidate, _ in kept]
 
     def _beginnings(

@@ -101,7 +101,7 @@ class PixelTrigger:
     min_hits: int = 10
     min_clean_hits: int = 20
     most_innocent: float = 0.05
-    least_relabelled: float = 0.5
+    least_relabelled: float = 0.6
     mixture: float = 0.25
     enrichment: float = 3.0
     clean_apart: float = 0.97
@@ -343,7 +343,7 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], enri
     of = "of all labels" if verdict.kind == EVERY else f"labelled {name!r}"
     share = f"{100 * verdict.purity:.0f} % of all pictures with this change have this label"
     if verdict.kind == CLEAN:
-        contrast = "their labels look right, but the change is far outside of what this label's pictures vary by"
+        contrast = "their contents are no proof of wrong labels, but the change is far outside of what this label's pictures vary by"
         innocent = "a look of a sub-population fades, and near-copies are far more alike in content than the label; these do neither"
     elif verdict.kind == DIRTY and verdict.stands >= APART:
         contrast = "their contents contradict the label, and the change is far outside of what this label's pictures vary by"

@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image
 
 from dataaudit.features import embedding
@@ -34,7 +35,7 @@ SHARD = 10_000
 DATAAUDIT = str(Path(sys.executable).with_name("dataaudit"))
 
 
-def shard(number: int, rows: int, images: datasets.Images, vectors: np.ndarray) -> pa.Table:  # type: ignore[type-arg]
+def shard(number: int, rows: int, images: datasets.Images, vectors: NDArray[np.float32]) -> pa.Table:
     """Some pictures, their labels and embeddings."""
     rng = np.random.default_rng([7, number])
     chosen = rng.integers(0, len(images.labels), rows)

@@ -343,4 +343,8 @@ def test_baselines_are_added_beside_ours_and_one_that_fails_hides_nothing(made_u
     assert result["baselines"]["k-dist"]["failed"].startswith("ZeroDivisionError")
     assert result["baselines"]["SLOF"]["auroc"] is not None
     assert result["baselines"]["spectral signatures, victim"]["auroc"] is not None
+    assert (result["baselines"]["victim"]["accuracy"], result["baselines"]["victim"]["learnt"]) == (1.0, 1.0)
+    shown = table.write([cell], tmp_path, stale=True)
+    assert f"| {cell.row} | 1.000 | 1.000 |" in shown
+    assert "victim" not in {r["method"] for r in pq.read_table(tmp_path / "cells.parquet").to_pylist()}
     assert "best baselines" in command.figures({k: v for k, v in result.items() if k != "ours"})

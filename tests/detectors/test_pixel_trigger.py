@@ -121,6 +121,7 @@ def test_campaigns_with_wrong_labels_are_found_and_named_separately() -> None:
     findings, score, group = scan(table, views)
     assert sorted((f.subject, f.evidence["label_kind"]) for f in findings) == [(f"label class {t}", "dirty label") for t in range(3)]
     carriers_come_first(score, campaign >= 0)
+    assert all("contradict the label" in f.reason for f in findings)
     for finding in findings:
         flagged, carriers = np.isin(group, finding.groups), campaign == int(finding.target[-1])
         assert flagged[carriers].mean() >= 0.95
@@ -344,6 +345,12 @@ def test_labels_without_pictures_enough_are_said_not_to_have_been_looked_at() ->
     assert PixelTrigger().blind(three_campaigns()[1]) is None
 
 
+@pytest.mark.parametrize(("labels", "told"), [(1, "nothing to compare"), (2, "not looked for among 2"), (401, "not looked for among 401")])
+def test_what_needs_several_labels_or_few_is_said_not_to_have_been_looked_at(labels: int, told: str) -> None:
+    views: Any = {"pixel_models": SimpleNamespace(learnt=np.ones(labels, bool))}
+    assert told in str(PixelTrigger().blind(views))
+
+
 def verdict(**facts: Any) -> Verdict:
     """A real one, with other facts."""
     return dataclasses.replace(PixelTrigger().verdicts(three_campaigns()[1])[0][0], **facts)
@@ -364,13 +371,22 @@ def test_hits_outside_and_near_misses_lower_the_worth_and_right_labels_only_wher
     assert dataclasses.replace(best, kind=CLEAN, wrong=0.0).worth == 40
 
 
+class Judged(PixelTrigger):
+    """Has judged already."""
+
+    def __init__(self, verdicts: tuple[Verdict, ...]) -> None:
+        object.__setattr__(self, "known", verdicts)
+
+    def judge(self, candidate: int, views: Any) -> Verdict:
+        verdict: Verdict = self.known[candidate]  # type: ignore[attr-defined]
+        return verdict
+
+
 def test_right_labels_that_are_partly_wrong_are_the_relabelled_carriers_again() -> None:
     """A pure clean-label campaign into the same label stays."""
     dirty, pure = verdict(target=0, kind=DIRTY, hits=62, wrong=0.9), verdict(target=0, kind=CLEAN, hits=90, wrong=0.0)
     for wrong, expected in ((0.0, [DIRTY, CLEAN]), (0.6, [DIRTY])):
-        judged = iter([dirty, dataclasses.replace(pure, wrong=wrong)])
-        trigger = PixelTrigger()
-        object.__setattr__(trigger, "judge", lambda candidate, views, judged=judged: next(judged))
+        trigger = Judged((dirty, dataclasses.replace(pure, wrong=wrong)))
         chosen, accepted = trigger.verdicts({"pixel_groups": SimpleNamespace(target=np.zeros(2))})  # type: ignore[arg-type]
         assert [v.kind for v in chosen] == [v.kind for v in accepted] == expected
 
@@ -404,7 +420,7 @@ def cumulated(*groups: tuple[float, float]) -> NDArray[np.int64]:
 
 
 def judged(**facts: Any) -> Any:
-    """The verdict on one candidate for label 0 of two, by hand-made facts: forty pure hits that leave no gap, if nothing else is said."""
+    """The verdict on one candidate for label 0 of three, by hand-made facts: forty pure hits that leave no gap, if nothing else is said."""
     said: dict[str, Any] = {"inside": [(40, 5.6)], "outside": [], "coherence": 0.2, "contradiction": 0.95, "own": 0.1, "kinship": 0.0}
     said |= {"target": 0, "mapping": np.zeros((0, 3, 3), int), **facts}
     groups = SimpleNamespace(
@@ -437,6 +453,7 @@ EACH = {**APART, "target": 3, "mapping": 10 * np.roll(np.eye(3, dtype=int), 1, a
         ({"outside": [(30, 5.6)]}, None),
         ({"outside": [(5, 5.6)]}, DIRTY),
         ({"contradiction": 0.45}, None),
+        ({"contradiction": 0.59}, None),
         ({"contradiction": 0.62}, DIRTY),
         ({"inside": [(12, 5.6)], "contradiction": 0.7, "own": 0.3}, None),
         ({"own": 0.93}, None),

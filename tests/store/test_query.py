@@ -1,9 +1,11 @@
 import hashlib
+import threading
+from types import SimpleNamespace
 
 import pytest
 
 from dataaudit.errors import AuditDirectoryError, QueryError
-from dataaudit.store.query import query
+from dataaudit.store.query import _interrupt, query
 from tests.reports.make_audit import make_audit
 
 
@@ -101,6 +103,13 @@ def test_a_query_that_takes_too_long_is_stopped(audit):
         query(audit, "SELECT count(*) FROM scores a, scores b, scores c", timeout=0.3)
     with pytest.raises(QueryError, match=r"stopped after 0\.3 s"):
         query(audit, "SELECT a.risk FROM scores a, scores b, scores c WHERE a.risk + b.risk + c.risk > 5", timeout=0.3)
+
+
+def test_an_interrupt_that_was_forgotten_is_given_again():
+    done, calls = threading.Event(), []
+    connection = SimpleNamespace(interrupt=lambda: done.set() if len(calls) == 2 else calls.append(1))
+    _interrupt(connection, 0.01, done)
+    assert len(calls) == 2
 
 
 def test_a_query_that_takes_too_much_memory_is_stopped(audit):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import time
 import traceback
@@ -177,4 +178,6 @@ def stop(pool: ProcessPoolExecutor) -> None:
 
 
 if __name__ == "__main__":
+    # Ended by another process, it ends its workers too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -60,8 +60,9 @@ def plateau(inside: NDArray[np.int64], outside: NDArray[np.int64], here: int, el
     at = int(gap(inside, outside, here, elsewhere).argmax())
     doubled = int(np.searchsorted(EDGES, 2 * EDGES[at]))
     # Excess may vanish below, where innocents elsewhere account for all hits: the foot is above the last edge with more than is left.
+    # It is no higher than the gap begins, even where some of the hits fade within it.
     more = np.flatnonzero(beyond[:doubled] > 1.03 * float(beyond[doubled]) + 1)
-    return int(more[-1]) + 1 if len(more) else 0
+    return min(at, int(more[-1]) + 1) if len(more) else 0
 
 
 def promise(inside: NDArray[np.int64], outside: NDArray[np.int64], doubt: NDArray[np.float64], here: int, elsewhere: int) -> float:

@@ -108,6 +108,8 @@ def test_the_plateau_begins_where_the_innocents_end() -> None:
     assert fading()[foot] <= 0.03 * 80 + 1 < fading()[foot - 1]
     assert EDGES[plateau(hits((300, 5.2), (80, 28.0)), NOBODY, HERE, ELSEWHERE)] == 5.5
     assert plateau(hits((80, 28.0)), NOBODY, HERE, ELSEWHERE) == 0
+    # Carriers that fade within the gap stay carriers.
+    assert EDGES[plateau(hits((70, 11.5), (6, 5.6), (5, 7.5), (4, 9.5)), hits((400, 4.2)), HERE, ELSEWHERE)] == 4.5
 
 
 def test_a_trigger_promises_as_much_as_it_has_hits() -> None:

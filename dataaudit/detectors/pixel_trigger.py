@@ -207,7 +207,10 @@ class PixelTrigger:
         coherence, every = float(groups.coherence[candidate, at]), target == len(views["targets"].names)
         usual = float(moments.coherence if every else moments.target_coherence[target])
         apart = stands >= APART and coherence <= between(usual, 1.0, self.copies)
-        contradicts = relabelled(candidate, at, views) >= self.least_relabelled
+        # Seeds were chosen for their contradiction, so what is left of it must be beyond chance too.
+        rest = others_contradict(candidate, at, views)
+        beyond = groups.contradiction[candidate, at] - rest >= self.deviations * np.sqrt(rest * (1 - rest) / hits)
+        contradicts = beyond and relabelled(candidate, at, views) >= self.least_relabelled
         if every:
             return EVERY if contradicts and apart else None
         if contradicts:
@@ -215,11 +218,8 @@ class PixelTrigger:
             step = float((moments.target_coherence[labelled] - moments.coherence).mean())
             width = max(2 * float(moments.spread[target]) / np.sqrt(hits), 1e-9)
             incoherent = coherence <= moments.coherence + max(4 * width, self.mixed * step)
-            # Seeds were chosen for their contradiction: without a gap, what is left of it must be beyond chance.
-            rest = others_contradict(candidate, at, views)
-            beyond = groups.contradiction[candidate, at] - rest >= self.deviations * np.sqrt(rest * (1 - rest) / hits)
-            certain = beyond and hits >= self.purity * (hits + groups.outside[candidate, at])
-            return DIRTY if apart or (certain and coherence <= usual + 2 * width and incoherent) else None
+            pure = hits >= self.purity * (hits + groups.outside[candidate, at])
+            return DIRTY if apart or (pure and coherence <= usual + 2 * width and incoherent) else None
         pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
         apart = stands >= self.clean_apart and coherence <= between(usual, 1.0, self.clean_copies)
         series = groups.kinship[candidate, at] > self.kin

@@ -456,6 +456,8 @@ EACH = {**APART, "target": 3, "mapping": 10 * np.roll(np.eye(3, dtype=int), 1, a
         ({"contradiction": 0.59}, None),
         ({"contradiction": 0.62}, DIRTY),
         ({"inside": [(12, 5.6)], "contradiction": 0.7, "own": 0.3}, None),
+        ({**APART, "inside": [(12, 28.0)], "contradiction": 0.7, "own": 0.3}, None),
+        ({**APART, "inside": [(12, 28.0)]}, DIRTY),
         ({"own": 0.93}, None),
         ({"coherence": 0.45}, None),
         ({"coherence": 0.29}, None),

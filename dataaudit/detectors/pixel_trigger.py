@@ -349,8 +349,8 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], enri
         contrast = "their contents contradict the label, and the change is far outside of what this label's pictures vary by"
         innocent = "an innocent look occurs in every label and fades, and near-copies are far more alike in content than the label"
     elif verdict.kind == DIRTY:
-        contrast = "their contents contradict the label and are more unlike each other than an innocent group would be"
-        innocent = "an innocent look occurs in every label, and an innocent group is as alike in content as its label"
+        contrast = "their contents contradict the label and are hardly more alike than its pictures, as if taken from anywhere"
+        innocent = "an innocent look occurs in every label, and pictures of one other kind under a wrong label would be more alike"
     else:
         share = f"{100 * verdict.purity:.0f} % of all pictures with this change contradict their label"
         contrast = "each label's pictures are given one other label"

@@ -41,11 +41,14 @@ class MomentsState:
 class MomentsView:
     """`weights` (2, L, d) and `bias` (2, L) are the discriminant that judges fold 0 and 1, in units of 1/`unit`.
 
-    `counts` (L,), `coherence` of everything, `target_coherence` (L,), `spread` (L,): the standard deviation of x . m
-    within target l, m its mean; `centre` (d,), `projection` (d, 128 or fewer): principal axes, orthonormal columns.
+    `counts` (L,), `means` (L, d), `within` (d, d): the pooled covariance within targets, `coherence` of everything,
+    `target_coherence` (L,), `spread` (L,): the standard deviation of x . m within target l, m its mean; `centre` (d,), `projection`
+    (d, 128 or fewer): principal axes, orthonormal columns.
     """
 
     counts: NDArray[np.int64]
+    means: NDArray[np.float64]
+    within: NDArray[np.float64]
     weights: NDArray[np.int64]
     bias: NDArray[np.int64]
     unit: float
@@ -131,8 +134,12 @@ class Moments:
         centre = total / max(1, everything)
         covariance = outer.sum(axis=0) / max(1, everything) - np.outer(centre, centre)
         both, size = state.sums.sum(axis=0)[:-1] / scale, state.counts.sum(axis=0)[:-1]
+        sums, whole, squares = state.sums.sum(axis=0) / scale, state.counts.sum(axis=0), outer.sum(axis=0)
+        means, within = pooled_within(sums, whole, squares)
         return MomentsView(
             size,
+            means[:-1],
+            within,
             weights,
             bias,
             unit,
@@ -140,7 +147,7 @@ class Moments:
             principal_axes(covariance, self.axes).astype(np.float32),
             float(mean_cosine(total[None], np.array([everything]))[0]),
             mean_cosine(both, size),
-            spread_along_means(state.sums.sum(axis=0) / scale, state.counts.sum(axis=0), outer.sum(axis=0))[:-1],
+            np.sqrt(np.maximum(((means @ within) * means).sum(axis=1), 0))[:-1],
         )
 
 
@@ -189,8 +196,9 @@ def mean_cosine(sums: NDArray[np.float64], size: NDArray[np.int64]) -> NDArray[n
     return np.divide(within, pairs, out=np.ones(len(size)), where=pairs > 0)
 
 
-def spread_along_means(sums: NDArray[np.float64], size: NDArray[np.int64], outer: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The standard deviation of x . m within each target, by the pooled covariance, m the target's mean."""
+def pooled_within(
+    sums: NDArray[np.float64], size: NDArray[np.int64], outer: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean of each target (L, d), and the covariance within targets (d, d), pooled."""
     means, total = sums / np.maximum(size, 1)[:, None], max(1, int(size.sum()))
-    pooled = outer / total - (sums.T @ means) / total
-    return np.asarray(np.sqrt(np.maximum(((means @ pooled) * means).sum(axis=1), 0)))
+    return means, outer / total - (sums.T @ means) / total

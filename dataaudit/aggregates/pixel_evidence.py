@@ -23,6 +23,10 @@ FEW = 6.0
 
 NORMAL_QUARTER, NORMAL_TENTH = 0.6745, 1.2816
 """How far the lower quartile and decile of a normal distribution are from its middle, in standard deviations."""
+NORMAL_CLEAR = 2.7
+"""How far apart `split` puts the halves of a normal distribution, in deviations within them."""
+FAR, MANY, CLEAR = 2.0, 0.1, 3.5
+"""Where more than the share `MANY` lies `FAR` deviations above the middle, and `split` finds heaps as `CLEAR`, there are two."""
 SKEWED = 0.8
 """A lower quarter narrower than this, in units of what the lower half promises: the upper half holds something else.  Few values may
 be skewed by chance, so that it must be narrower by 1.5 / sqrt(n) there."""
@@ -116,7 +120,20 @@ def robust_scale(values: NDArray[np.floating]) -> tuple[float, float]:
     """Middle and standard deviation (n >= 1) from the lower half alone, since a trigger's carriers are in the upper one.
 
     Where carriers are so many that they shift the median (`SKEWED`), from the lower quarter: that bears up to half of a small label.
+    Where so many lie so far above that there are two heaps, those of the lower one.
     """
+    middle, scale = lower_half(values)
+    if (values > middle + FAR * scale).sum() <= MANY * len(values):
+        return middle, scale
+    side, share, clear = split(values)
+    if side < 0 or clear < CLEAR:
+        return middle, scale
+    lower, own = lower_half(np.sort(values)[: len(values) - round(share * len(values))])
+    return lower, max(own, scale / 2)
+
+
+def lower_half(values: NDArray[np.floating]) -> tuple[float, float]:
+    """Middle and standard deviation (n >= 1) as the lower half tells them, or its own lower half where the upper one holds more."""
     low, quarter, middle = np.quantile(values, (0.1, 0.25, 0.5)).tolist()
     below = middle - values[values < middle]
     if not len(below):
@@ -126,6 +143,21 @@ def robust_scale(values: NDArray[np.floating]) -> tuple[float, float]:
     if lower < (SKEWED - 1.5 / np.sqrt(len(values))) * scale:
         middle, scale = quarter + NORMAL_QUARTER * lower, lower
     return middle, scale + 1e-12
+
+
+def split(values: NDArray[np.floating]) -> tuple[int, float, float]:
+    """Which heap of the values (n >= 2) is the smaller (1 the upper, -1 the lower), its share, and how far apart the two are.
+
+    The heaps are those of least variance within (Otsu 1979, two means in one dimension); how far apart their means are is in standard
+    deviations within them.
+    """
+    ordered = np.sort(values.astype(np.float64) - values.mean())
+    number = np.arange(1, len(ordered))
+    cut = int((np.cumsum(ordered)[:-1] ** 2 / (number * (len(ordered) - number))).argmax()) + 1
+    low, high = ordered[:cut], ordered[cut:]
+    within = np.sqrt((len(low) * low.var() + len(high) * high.var()) / len(ordered))
+    clear = float((high.mean() - low.mean()) / max(float(within), 1e-12))
+    return (1 if len(high) <= len(low) else -1), min(len(high), len(low)) / len(values), clear
 
 
 def measure(

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.moments import group_sums, mean_cosine
+from dataaudit.aggregates.moments import MomentsView, group_sums, mean_cosine
 from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT
 from dataaudit.aggregates.pixel_models import CONTRADICTED, MOST_LABELS
 from dataaudit.features import embedding
@@ -57,6 +57,9 @@ class PixelGroupsView:
     A row outside counts by its own label's middle or by the accused label's, whichever gives more hits: the latter gives many where a
     model merely tells labels apart.
 
+    `belonging` tells where the hits' mean content lies between that of all other labels (0) and that of the label's other pictures (1), and
+    `belonging_error` (both (c, b)) its standard error: a label's look that hits have taught is not among the other pictures.
+
     Contradiction is the mean of min(disagreement, 4 nats) / 4 nats; `foreign` (L + 1,) is what pictures of other labels would
     have with label l, `own` (L + 1,) what its own pictures have, the last of both being the mean over all labels.  `target` (c,),
     `seeds` and `kinship` (c, b) are those of all families; `mapping` is as in the state, for the candidates whose target is L.
@@ -68,6 +71,8 @@ class PixelGroupsView:
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
     coherence: NDArray[np.float64]
+    belonging: NDArray[np.float64]
+    belonging_error: NDArray[np.float64]
     contradiction: NDArray[np.float64]
     foreign: NDArray[np.float64]
     own: NDArray[np.float64]
@@ -141,13 +146,17 @@ class PixelGroups:
         foreign = state.foreign / (STEPS * MOST_DOUBT) / np.maximum(1, counts.sum() - counts)
         contradiction = doubt / (STEPS * MOST_DOUBT) / np.maximum(inside, 1)
         own = state.own / (STEPS * MOST_DOUBT) / np.maximum(1, counts)
+        target = np.concatenate([views[family].target for family in FAMILIES])
+        belonging, error = belongings(sums, inside, target, views["moments"])
         return PixelGroupsView(
-            np.concatenate([views[family].target for family in FAMILIES]),
+            target,
             tuple(seeds for family in FAMILIES for seeds in views[family].seeds),
             np.concatenate([views[family].kinship for family in FAMILIES]),
             inside,
             np.maximum(outside, alien),
             flat,
+            belonging,
+            error,
             contradiction,
             with_mean(foreign, counts),
             with_mean(own, counts),
@@ -160,6 +169,29 @@ def robust_z(table: pa.Table, views: Views) -> NDArray[np.float64]:
     """The z of every row for every candidate of all families, shape (n, c); far below 0 for rows without a label."""
     target = views["targets"].index(table)
     return np.concatenate([views[family].robust_z(table, target) for family in FAMILIES], axis=1)
+
+
+def belongings(
+    sums: NDArray[np.float64], size: NDArray[np.int64], target: NDArray[np.int32], moments: MomentsView
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the means of groups (sums (c, b, d), `size` (c, b)) lie between other labels (0) and the rest of their own (1), shape (c, b).
+
+    And the standard error of that; 1 and infinity where all labels are accused, or there is no rest, or no other label.
+    """
+    place, error = np.ones(size.shape), np.full(size.shape, np.inf)
+    total, everyone = (moments.counts[:, None] * moments.means).sum(axis=0), int(moments.counts.sum())
+    for c in np.flatnonzero(target < len(moments.counts)):
+        here = int(moments.counts[target[c]])
+        some = np.flatnonzero((size[c] > 0) & (size[c] < here))
+        if everyone <= here or not len(some):
+            continue
+        own, hits = here * moments.means[target[c]], size[c, some, None]
+        others = (total - own) / (everyone - here)
+        axis = (own - sums[c, some]) / (here - hits) - others
+        length = np.maximum((axis**2).sum(axis=1), 1e-12)
+        place[c, some] = ((sums[c, some] / hits - others) * axis).sum(axis=1) / length
+        error[c, some] = np.sqrt(np.maximum(((axis @ moments.within) * axis).sum(axis=1), 0) / hits[:, 0]) / length
+    return place, error
 
 
 def with_mean(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:

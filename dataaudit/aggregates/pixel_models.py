@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.low_level import RESIDUAL, STEPS, WIDTH, grey, low_level, scaling, standardise
 from dataaudit.aggregates.picture_sample import PictureSampleState, with_mates
-from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT, kinship, measure, robust_scale
+from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT, NORMAL_CLEAR, kinship, measure, robust_scale, split
 from dataaudit.aggregates.sampling import fold_of
 from dataaudit.features import thumbnail
 
@@ -36,6 +36,8 @@ TEMPLATE_SHARES = (0.01, 0.03, 0.1)
 SPECTRAL_SHARES = (0.03, 0.1)
 AXES = 6
 STANDS_OUT = 4.5
+LARGEST_SEED = 0.1
+"""Where more of a label than this lies apart along an axis of variation, all of that begins a model: a tenth of it is no fair sample."""
 ALIKE = 0.8
 """Candidates of one label whose hits overlap by more than this (Jaccard) are one."""
 CONTRADICTED = 1.0
@@ -180,7 +182,10 @@ class PixelModels:
         rows = np.flatnonzero(mates)
         mine, own_fold = sampled.features[rows].astype(np.float32) / np.float32(STEPS), sampled.fold[rows]
         names, scores, shares, priors = self._beginnings(mine, own_fold, sampled.disagreement[rows], solve)
-        weights = self._amplify(mine, own_fold, scores, np.maximum(8, shares * len(rows)).astype(np.intp), priors, solve)
+        seeds = np.maximum(8, shares * len(rows)).astype(np.intp)
+        # Twice the seeds at first, since few of them are right; but what lies apart from the start is right already.
+        first = np.where([name.startswith("mode") for name in names], seeds, 2 * seeds)
+        weights = self._amplify(mine, own_fold, scores, first, seeds, priors, solve)
         steepest = np.maximum(np.abs(weights).max(axis=(1, 2), keepdims=True), 1e-12)
         whole = np.rint(weights * (WEIGHT_RANGE / steepest)).astype(np.int32)
         judged = np.empty((len(names), len(sampled.target)), np.float32)
@@ -226,6 +231,9 @@ class PixelModels:
                 for sign, score in (("+", along), ("-", -along))
                 for share in SPECTRAL_SHARES
             ]
+            side, share, clear = split(along)
+            if clear > NORMAL_CLEAR and share >= LARGEST_SEED:
+                begun.append((f"mode {number}", side * along, share, nothing))
         names, scores, shares, priors = zip(*begun, strict=True)
         return list(names), np.stack(scores), np.array(shares), np.stack(priors)
 
@@ -234,19 +242,20 @@ class PixelModels:
         mine: NDArray[np.float32],
         own_fold: NDArray[np.int64],
         scores: NDArray[np.float64],
+        first: NDArray[np.intp],
         seeds: NDArray[np.intp],
         priors: NDArray[np.float64],
         solve: Any,
     ) -> NDArray[np.float32]:
-        """The last round's weights (b, FOLDS, WIDTH); row b starts from `scores[b]` and takes the best `seeds[b]` of them."""
+        """The last round's weights (b, FOLDS, WIDTH); row b takes the best `first[b]` of `scores[b]`, then the best `seeds[b]`."""
         weights = np.zeros((len(scores), FOLDS, mine.shape[1]), np.float32)
         raw, standing_out = np.empty(scores.shape), seeds
         parts = [np.ascontiguousarray(mine[own_fold == f]) for f in range(FOLDS)]
         sums = np.stack([part.sum(axis=0) for part in parts])
         usual = (sums.sum(axis=0) - sums) / np.maximum(1, len(mine) - np.bincount(own_fold, minlength=FOLDS))[:, None]
         for turn in range(self.rounds):
-            # Twice the seeds at first, since few of them are right; as many as stand out at the end, since by then most are.
-            sizes = 2 * seeds if turn == 0 else np.maximum(seeds, standing_out) if turn >= self.rounds - 2 else seeds
+            # As many as stand out at the end, since by then most are right.
+            sizes = first if turn == 0 else np.maximum(seeds, standing_out) if turn >= self.rounds - 2 else seeds
             chosen = np.zeros(scores.shape, np.float32)
             for b, (s, k) in enumerate(zip(scores, sizes, strict=True)):
                 chosen[b, np.argsort(-s, kind="stable")[:k]] = 1

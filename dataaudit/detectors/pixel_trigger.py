@@ -111,6 +111,9 @@ class PixelTrigger:
     copies: float = 0.1
     clean_copies: float = 0.15
     kin: float = 0.2
+    large: float = 0.1
+    heap: float = 0.3
+    fair: float = 0.3
     mapped: float = 0.5
     deviations: float = 5.0
     max_p: float = 1e-8
@@ -189,16 +192,29 @@ class PixelTrigger:
             kind = self._kind(candidate, int(at), stands, views)
             p_value = enriched_by_chance(int(inside[at]), int(outside[at]), here, elsewhere, self.enrichment)
             if kind is not None and p_value <= self.max_p:
+                wrong = relabelled(candidate, int(at), views)
                 facts = (
                     float(groups.coherence[candidate, at]),
                     float(moments.coherence if target == labels else moments.target_coherence[target]),
                     float(groups.contradiction[candidate, at]),
-                    relabelled(candidate, int(at), views),
+                    wrong if wrong >= self.least_relabelled or kind != DIRTY else self.strangers(candidate, int(at), views),
                 )
                 hits, nearly = int(inside[at]), int(inside[0] - inside[at])
                 verdict = Verdict(candidate, target, kind, float(EDGES[at]), hits, int(outside[at]), *facts, p_value, nearly, stands)
                 best = verdict if best is None or verdict.worth > best.worth else best
         return best
+
+    def strangers(self, candidate: int, at: int, views: Views) -> float:
+        """The share of a large group of hits that was relabelled: by how little their mean content belongs to the label's other pictures.
+
+        0 for few hits and where they may belong.  Contradiction does not tell many carriers: they teach what it compares with.
+        """
+        groups = views["pixel_groups"]
+        target = int(groups.target[candidate])
+        if target == len(views["targets"].names) or groups.inside[candidate, at] < self.large * views["moments"].counts[target]:
+            return 0.0
+        foreign = 1 - float(groups.belonging[candidate, at])
+        return min(foreign, 1.0) if foreign >= self.deviations * groups.belonging_error[candidate, at] else 0.0
 
     def _kind(self, candidate: int, at: int, stands: float, views: Views) -> str | None:
         """What the hits beyond one threshold are accused of, None where they are innocent."""
@@ -213,6 +229,11 @@ class PixelTrigger:
         contradicts = beyond and relabelled(candidate, at, views) >= self.least_relabelled
         if every:
             return EVERY if contradicts and apart else None
+        series, large = groups.kinship[candidate, at] > self.kin, hits >= self.large * moments.counts[target]
+        if not contradicts and not series and self.strangers(candidate, at, views) >= self.least_relabelled:
+            # So many carriers teach what the label looks like: they contradict it less, and stand less far out of it.
+            pure = hits >= self.purity * (hits + groups.outside[candidate, at])
+            return DIRTY if pure and stands >= self.heap and coherence <= between(usual, 1.0, self.clean_copies) else None
         if contradicts:
             labelled = moments.counts > 1
             step = float((moments.target_coherence[labelled] - moments.coherence).mean())
@@ -222,8 +243,8 @@ class PixelTrigger:
             return DIRTY if apart or (pure and coherence <= usual + 2 * width and incoherent) else None
         pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
         apart = stands >= self.clean_apart and coherence <= between(usual, 1.0, self.clean_copies)
-        series = groups.kinship[candidate, at] > self.kin
-        return CLEAN if hits >= self.min_clean_hits and pure and apart and not series else None
+        fair = not large or abs(1 - groups.belonging[candidate, at]) <= self.fair
+        return CLEAN if hits >= self.min_clean_hits and pure and apart and fair and not series else None
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One campaign an accepted label and kind, most carriers first."""

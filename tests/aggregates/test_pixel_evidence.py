@@ -11,6 +11,7 @@ from dataaudit.aggregates.picture_sample import with_mates
 from dataaudit.aggregates.pixel_evidence import (
     EDGES,
     FEW,
+    NORMAL_CLEAR,
     TELLING,
     binned,
     excess,
@@ -21,6 +22,7 @@ from dataaudit.aggregates.pixel_evidence import (
     plateau,
     promise,
     robust_scale,
+    split,
 )
 
 HERE, ELSEWHERE = 1000, 2000
@@ -148,6 +150,26 @@ def test_the_scale_of_a_label_that_is_nearly_half_poison_is_that_of_its_own_pict
     middle, scale = robust_scale(np.concatenate([values, np.full(2900, 25.0)]))
     assert middle == pytest.approx(5, abs=2)
     assert scale == pytest.approx(2, rel=0.5)
+
+
+def test_the_scale_beside_a_heap_of_poison_is_that_of_the_other_heap() -> None:
+    """A third of a label lies six deviations above the rest, and takes no part in the rest's middle and scale."""
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(5, 2, size=1000), rng.normal(17, 2, size=500)])
+    assert robust_scale(values) == pytest.approx((5, 2), abs=0.3)
+
+
+def test_values_split_into_two_heaps_and_the_smaller_is_told() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=3000)
+    assert split(one)[2] == pytest.approx(NORMAL_CLEAR, abs=0.1)
+    two = np.concatenate([one, rng.normal(-8, 1, size=1000)])
+    side, share, clear = split(two)
+    assert side == -1
+    assert split(-two)[0] == 1
+    assert share == pytest.approx(0.25, abs=0.001)
+    assert clear > 6
+    assert split(np.zeros(5))[2] == 0
 
 
 def test_values_that_are_all_alike_have_a_scale() -> None:

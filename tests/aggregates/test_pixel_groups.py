@@ -163,6 +163,26 @@ def test_coherence_is_the_mean_cosine_of_all_pairs_of_hits(candidate: int) -> No
         assert view.coherence[candidate, at] == pytest.approx(np.mean(cosines), abs=1e-3)
 
 
+@pytest.mark.parametrize("candidate", [0, 2])
+def test_belonging_is_where_the_hits_lie_between_other_labels_and_the_rest_of_their_own(candidate: int) -> None:
+    view, known = grouped([table()], earlier()), facts()
+    labelled = known.target >= 0
+    for at in (0, 6):
+        hits = accused(candidate) & (known.z[:, candidate] >= EDGES[at])
+        others = known.vector[labelled & ~accused(candidate)].mean(axis=0)
+        axis = known.vector[accused(candidate) & ~hits].mean(axis=0) - others
+        place = (known.vector - others) @ axis / (axis @ axis)
+        assert view.belonging[candidate, at] == pytest.approx(place[hits].mean(), abs=1e-6)
+        within = np.concatenate([place[known.target == t] - place[known.target == t].mean() for t in range(-1, LABELS)])
+        assert view.belonging_error[candidate, at] == pytest.approx(within.std() / np.sqrt(hits.sum()), rel=1e-3)
+
+
+def test_nothing_belongs_or_not_where_there_is_nothing_to_compare_with() -> None:
+    view = grouped([table()], earlier())
+    assert (view.belonging[1] == 1).all()
+    assert np.isinf(view.belonging_error[1]).all()
+
+
 def test_foreign_is_what_others_would_contradict_and_own_what_a_label_does() -> None:
     view, views, f = grouped([table()], earlier()), earlier(), facts()
     log_p = views["moments"].log_posterior(embedding.from_column(table()), np.asarray(table().column("rank")))

@@ -159,6 +159,20 @@ def test_the_innocent_twins_have_no_model_beyond_whose_threshold_anything_is(dou
     assert doubted or not len(view.target)
 
 
+def test_what_a_third_of_a_label_has_begins_a_model_whole() -> None:
+    """A tenth of so many carriers is no fair sample of them: what begins the model is that the label has two heaps."""
+    rng = np.random.default_rng(9)
+    mine, fold, carrier = rng.normal(size=(900, WIDTH)).astype(np.float32), rng.integers(0, FOLDS, 900), np.arange(900) < 300
+    mine[carrier] += rng.choice((-0.5, 0.5), WIDTH)
+    names, scores, shares, priors = UNIT._beginnings(mine, fold, np.zeros(900), lambda _, v: v)
+    mode = [names.index("mode 0")]
+    assert shares[mode] == pytest.approx(1 / 3, abs=0.01)
+    seeds = (shares[mode] * 900).astype(np.intp)
+    weights = UNIT._amplify(mine, fold, scores[mode], seeds, seeds, priors[mode], lambda _, v: v)
+    found = out_of_fold(mine.astype(np.float64), weights, fold)[:, 0]
+    assert found[carrier].min() > found[~carrier].max()
+
+
 def test_a_patch_that_every_label_has_is_no_model() -> None:
     greys = pictures(LABELS * EACH)
     common = np.arange(len(greys)) % EACH < CARRIERS

@@ -422,6 +422,7 @@ def cumulated(*groups: tuple[float, float]) -> NDArray[np.int64]:
 def judged(**facts: Any) -> Any:
     """The verdict on one candidate for label 0 of three, by hand-made facts: forty pure hits that leave no gap, if nothing else is said."""
     said: dict[str, Any] = {"inside": [(40, 5.6)], "outside": [], "coherence": 0.2, "contradiction": 0.95, "own": 0.1, "kinship": 0.0}
+    said |= {"belonging": 1.0, "error": 0.01}
     said |= {"target": 0, "mapping": np.zeros((0, 3, 3), int), **facts}
     groups = SimpleNamespace(
         target=np.array([said["target"]]),
@@ -430,6 +431,8 @@ def judged(**facts: Any) -> Any:
         coherence=np.full((1, len(EDGES)), said["coherence"]),
         contradiction=np.full((1, len(EDGES)), said["contradiction"]),
         kinship=np.full((1, len(EDGES)), said["kinship"]),
+        belonging=np.full((1, len(EDGES)), said["belonging"]),
+        belonging_error=np.full((1, len(EDGES)), said["error"]),
         own=np.full(4, said["own"]),
         foreign=np.full(4, 0.95),
         contradicted=400,
@@ -442,6 +445,8 @@ def judged(**facts: Any) -> Any:
 
 APART = {"inside": [(40, 28.0)]}
 RIGHT = {**APART, "contradiction": 0.1, "coherence": 0.3}
+MANY = {"inside": [(330, 14.0), (20, 4.0)], "contradiction": 0.2, "coherence": 0.33, "belonging": 0.1}
+FAIR = {"inside": [(330, 28.0)], "contradiction": 0.1, "coherence": 0.3, "belonging": 0.8}
 EACH = {**APART, "target": 3, "mapping": 10 * np.roll(np.eye(3, dtype=int), 1, axis=1)[None]}
 
 
@@ -471,6 +476,17 @@ EACH = {**APART, "target": 3, "mapping": 10 * np.roll(np.eye(3, dtype=int), 1, a
         ({**RIGHT, "outside": [(3, 28.0)]}, None),
         ({**RIGHT, "coherence": 0.42}, None),
         ({**RIGHT, "kinship": 0.21}, None),
+        (MANY, DIRTY),
+        ({**MANY, "inside": [(99, 14.0)]}, CLEAN),
+        ({**MANY, "belonging": 0.45}, None),
+        ({**MANY, "error": 0.2}, None),
+        ({**MANY, "inside": [(350, 5.6)]}, None),
+        ({**MANY, "outside": [(90, 14.0)]}, None),
+        ({**MANY, "coherence": 0.42}, None),
+        ({**MANY, "kinship": 0.21}, None),
+        (FAIR, CLEAN),
+        ({**FAIR, "belonging": 0.69}, None),
+        ({**FAIR, "belonging": 1.31}, None),
         (EACH, EVERY),
         ({**EACH, "contradiction": 0.4}, None),
         ({**EACH, "inside": [(40, 5.6)]}, None),

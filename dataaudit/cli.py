@@ -107,7 +107,8 @@ def scan(
 ) -> int:
     """Audit a data set.
 
-    Exits with 0 if nothing was found, 1 for findings at or above --fail-on, 2 for an error or an incomplete audit.
+    Exits with 0 if nothing was found, 1 for findings at or above --fail-on, 2 for an error or an incomplete audit (a campaign or an unsafe
+    file comes first: 1, and the verdict says what could not be read).
     An audit that was stopped goes on where it was when the same command is given again.
     """
     options = {

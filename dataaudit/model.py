@@ -1,7 +1,7 @@
 """The values that every layer speaks: shards, samples, what was skipped, findings, and the plan of an audit.
 
 A training sample has *content* (what the model sees) and a *target* (what it must learn to say).
-Standard library, numpy and pyarrow only: this module sits below everything else.
+Standard library, numpy and pyarrow only: this module and `errors` sit below everything else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dataaudit.errors import ConfigurationError
 
 Modality = Literal["labelled-images", "labelled-text", "instructions", "text", "vectors"]
 TargetKind = Literal["label", "text", "none"]
@@ -126,7 +128,8 @@ class Settings:
     `cache` is where features, states and views are kept (default: `features/` in the audit directory).
     `max_skipped` is the share of samples that may be unreadable before the verdict is `incomplete`.
     `seed` fixes the salt, and with it every sample and fold, for tests; without it the salt is random.
-    `detectors` holds settings by detector name, as in `[detectors.token_trigger] min_count = 5`.
+    `detectors` holds settings by detector name, as in `[detectors.token_trigger] min_count = 5`.  Raises ConfigurationError for a
+    number that makes no sense.
     """
 
     content: str | None = None
@@ -142,6 +145,12 @@ class Settings:
     max_skipped: float = 0.001
     seed: int | None = None
     detectors: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ConfigurationError(f"workers must be 1 or more, got {self.workers}; without it there is one a core")
+        if not 0 <= self.max_skipped <= 1:
+            raise ConfigurationError(f"max_skipped is a share from 0 to 1, got {self.max_skipped}")
 
 
 @dataclass(frozen=True, slots=True)

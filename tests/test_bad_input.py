@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import dataaudit
-from dataaudit.errors import ConfigurationError, SourceError
+from dataaudit.errors import AuditDirectoryError, ConfigurationError, SourceError
 from tests.planted import corpus, write_shards
 
 SETTINGS = dataaudit.Settings(serial=True, seed=7, encoder="hashed")
@@ -60,6 +60,31 @@ def test_an_empty_source(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="empty"):
         scan(tmp_path / "empty", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("workers", 0), ("workers", -1), *(("max_skipped", v) for v in (-0.1, 2.0, float("nan")))])
+def test_settings_that_make_no_sense(name, value):
+    with pytest.raises(ConfigurationError, match=name):
+        dataaudit.Settings(**{name: value})
+
+
+def test_a_place_for_the_audit_that_is_none(tmp_path):
+    data = write_shards(corpus(40), tmp_path / "data")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(AuditDirectoryError, match="file: no directory"):
+        dataaudit.scan([str(data)], tmp_path / "file", SETTINGS)
+    with pytest.raises(AuditDirectoryError, match="file/below: no directory"):
+        dataaudit.scan([str(data)], tmp_path / "file" / "below", SETTINGS)
+    with pytest.raises(AuditDirectoryError, match="file: no directory that features"):
+        dataaudit.scan([str(data)], tmp_path / "audit", dataaudit.Settings(serial=True, encoder="hashed", cache=str(tmp_path / "file")))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path):
+    data = write_shards(corpus(40), tmp_path / "data")
+    with pytest.raises(AuditDirectoryError, match="not empty, and no audit"):
+        dataaudit.scan([str(data)], data, SETTINGS)
+    assert sorted(p.name for p in data.iterdir()) == ["part-000.parquet"]
 
 
 def test_a_source_that_is_not_there(tmp_path):

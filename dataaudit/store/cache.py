@@ -34,11 +34,14 @@ class Cache:
         if seed is not None:
             return hashlib.blake2b(f"seed {seed}".encode(), digest_size=16).hexdigest()
         path = self.root / "salt"
-        if not path.exists():
-            with atomic(path) as out:
-                os.fchmod(out.fileno(), 0o600)
-                out.write(secrets.token_hex(16).encode())
-        salt = path.read_text().strip()
+        try:
+            if not path.exists():
+                with atomic(path) as out:
+                    os.fchmod(out.fileno(), 0o600)
+                    out.write(secrets.token_hex(16).encode())
+            salt = path.read_text().strip()
+        except OSError as error:
+            raise AuditDirectoryError(f"{self.root}: no directory that features can be kept in ({error.strerror}); name another") from error
         if len(salt) != 32:
             raise AuditDirectoryError(f"{path}: expected 32 hex digits, found {len(salt)} characters; delete the cache and run again")
         return salt

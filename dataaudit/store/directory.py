@@ -35,6 +35,9 @@ SCHEMA_VERSION = 1
 SUMMARY_LIMIT = 64 << 20
 """Bytes of audit.json beyond which it is not ours."""
 
+OURS = ("audit.json", "manifest.json", "findings.parquet", "scores", "features")
+"""What tells an audit, finished or not, from other directories."""
+
 _IDS = pa.list_(pa.string())
 
 FINDINGS = pa.schema(
@@ -73,10 +76,18 @@ EVIDENCE = pa.schema({"sample_id": pa.string(), "findings": _IDS, "snippet": pa.
 
 
 def begin(directory: Path) -> None:
-    """Make the directory ready for a new audit: an earlier summary goes first, so a torn rewrite never looks complete."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name in ("audit.json", "report.html"):
-        (directory / name).unlink(missing_ok=True)
+    """Make the directory ready for a new audit: an earlier summary goes first, so a torn rewrite never looks complete.
+
+    Raises AuditDirectoryError where it cannot be made or written to, or holds something other than an audit.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not any((directory / name).exists() for name in OURS) and any(directory.iterdir()):
+            raise AuditDirectoryError(f"{directory}: not empty, and no audit; name a new or an empty directory for the audit")
+        for name in ("audit.json", "report.html"):
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise AuditDirectoryError(f"{directory}: no directory that an audit can be written to ({error.strerror}); name another") from error
 
 
 def write_findings(directory: Path, findings: Iterable[Finding]) -> None:

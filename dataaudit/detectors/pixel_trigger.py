@@ -39,6 +39,8 @@ class Verdict:
 
     `target` is the number of labels where every label is changed.  `usual` is the coherence that innocents would have, `wrong` the share
     of the hits that was relabelled, as their contradiction tells, `stands` how much of them is left when the threshold is doubled.
+    `belonging` is where their mean content lies between other labels (0) and the rest of this one (1); where they are `taught`, that
+    tells the share, since so many carriers teach what contradiction compares with.
     """
 
     candidate: int
@@ -54,6 +56,8 @@ class Verdict:
     p_value: float
     nearly: int
     stands: float
+    belonging: float = 1.0
+    taught: bool = False
 
     @property
     def purity(self) -> float:
@@ -86,9 +90,11 @@ class PixelTrigger:
     far more common in this label than elsewhere; all-to-all: in samples that contradict their labels) and either contradicts
     its label and is as incoherent as the whole data set (relabelled from anywhere), or stands apart: doubling the threshold
     leaves nearly all of it, while an innocent look fades, and beside the change its carriers are no nearer of kin than their label.
+    Carriers in a tenth of a label or more teach an encoder what the label looks like: there, mean content that lies with other labels
+    instead of the label's other pictures accuses.
 
     Innocent causes: white backgrounds, borders, watermarks and compression occur in every label (purity acquits); a sub-population
-    of a label fades, near-copies are far more alike than their label (coherence acquits), series of
+    of a label fades, and belongs to it in content; near-copies are far more alike than their label (coherence acquits), series of
     clocks, flags or signs have next of kin in their pixels (kinship acquits); plain label errors share no pixels.
 
     Source: own combination of cross-fitted disagreement (Northcutt et al. 2021), spectral signatures (Tran et al. 2018),
@@ -193,14 +199,16 @@ class PixelTrigger:
             p_value = enriched_by_chance(int(inside[at]), int(outside[at]), here, elsewhere, self.enrichment)
             if kind is not None and p_value <= self.max_p:
                 wrong = relabelled(candidate, int(at), views)
+                taught = kind == DIRTY and wrong < self.least_relabelled
                 facts = (
                     float(groups.coherence[candidate, at]),
                     float(moments.coherence if target == labels else moments.target_coherence[target]),
                     float(groups.contradiction[candidate, at]),
-                    wrong if wrong >= self.least_relabelled or kind != DIRTY else self.strangers(candidate, int(at), views),
+                    self.strangers(candidate, int(at), views) if taught else wrong,
                 )
                 hits, nearly = int(inside[at]), int(inside[0] - inside[at])
-                verdict = Verdict(candidate, target, kind, float(EDGES[at]), hits, int(outside[at]), *facts, p_value, nearly, stands)
+                rest = (p_value, nearly, stands, float(groups.belonging[candidate, at]), taught)
+                verdict = Verdict(candidate, target, kind, float(EDGES[at]), hits, int(outside[at]), *facts, *rest)
                 best = verdict if best is None or verdict.worth > best.worth else best
         return best
 
@@ -366,6 +374,9 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], enri
     if verdict.kind == CLEAN:
         contrast = "their contents are no proof of wrong labels, but the change is far outside of what this label's pictures vary by"
         innocent = "a look of a sub-population fades, and near-copies are far more alike in content than the label; these do neither"
+    elif verdict.taught:
+        contrast = "their contents are those of other labels, beside the label's pictures without the change"
+        innocent = "a sub-population of the label lies with its other pictures in content, and near-copies are far more alike"
     elif verdict.kind == DIRTY and verdict.stands >= APART:
         contrast = "their contents contradict the label, and the change is far outside of what this label's pictures vary by"
         innocent = "an innocent look occurs in every label and fades, and near-copies are far more alike in content than the label"
@@ -385,6 +396,7 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], enri
         "data_coherence": round(whole, 4),
         "contradiction": round(verdict.contradiction, 4),
         "relabelled": round(verdict.wrong, 4),
+        "belonging": round(verdict.belonging, 4),
         "threshold_z": verdict.threshold,
         "stands_apart": round(verdict.stands, 4),
         "hits_in_other_labels": verdict.outside,

@@ -200,15 +200,23 @@ class PixelTrigger:
             if kind is not None and p_value <= self.max_p:
                 wrong = relabelled(candidate, int(at), views)
                 taught = kind == DIRTY and wrong < self.least_relabelled
-                facts = (
-                    float(groups.coherence[candidate, at]),
-                    float(moments.coherence if target == labels else moments.target_coherence[target]),
-                    float(groups.contradiction[candidate, at]),
-                    self.strangers(candidate, int(at), views) if taught else wrong,
+                verdict = Verdict(
+                    candidate=candidate,
+                    target=target,
+                    kind=kind,
+                    threshold=float(EDGES[at]),
+                    hits=int(inside[at]),
+                    outside=int(outside[at]),
+                    coherence=float(groups.coherence[candidate, at]),
+                    usual=float(moments.coherence if target == labels else moments.target_coherence[target]),
+                    contradiction=float(groups.contradiction[candidate, at]),
+                    wrong=self.strangers(candidate, int(at), views) if taught else wrong,
+                    p_value=p_value,
+                    nearly=int(inside[0] - inside[at]),
+                    stands=stands,
+                    belonging=float(groups.belonging[candidate, at]),
+                    taught=taught,
                 )
-                hits, nearly = int(inside[at]), int(inside[0] - inside[at])
-                rest = (p_value, nearly, stands, float(groups.belonging[candidate, at]), taught)
-                verdict = Verdict(candidate, target, kind, float(EDGES[at]), hits, int(outside[at]), *facts, *rest)
                 best = verdict if best is None or verdict.worth > best.worth else best
         return best
 

@@ -30,11 +30,11 @@ bench: $(STAMP)
 
 # The image cells alone, resumable: `make bench-images BENCH="--set broad --only warp"` runs a part, `BENCH=--help` says more.
 bench-images: $(STAMP)
-	@$(BIN)/python -m tests.benchmarks.detection $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.images $(BENCH)
 
 # Speed and memory of 50,000 and 500,000 pictures apart from the encoder; the pictures stay in the cache.
 bench-scale: $(STAMP)
-	@$(BIN)/python -m tests.benchmarks.scale_images $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.images.scale $(BENCH)
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from tests.benchmarks.detection.measures import auroc, precision_at_n, tpr_at_fpr
+from tests.benchmarks.measures import auroc, precision_at_n, tpr_at_fpr
 
 
 def drawn(seed: int, ties: bool) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

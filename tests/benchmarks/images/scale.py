@@ -1,7 +1,7 @@
 """How fast pictures are audited apart from the encoder, and whether memory grows with their number.
 
-    python -m tests.benchmarks.scale_images                     50,000 and 500,000 pictures
-    python -m tests.benchmarks.scale_images --images 20000      other numbers
+    python -m tests.benchmarks.images.scale                     50,000 and 500,000 pictures
+    python -m tests.benchmarks.images.scale --images 20000      other numbers
 
 The pictures are CIFAR-10's ($DATAAUDIT_BENCH_DATA), cropped and mirrored at random; each has its original's embedding with a little
 noise.  They lie in Parquet shards of 10,000, encoded as PNG, and `dataaudit scan --embedding` audits them in processes of its own, whose
@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dataaudit.features import embedding
-from tests.benchmarks.detection import datasets, planted
+from tests.benchmarks.images import datasets, planted
+from tests.benchmarks.suite import Missing
 
 SHARD = 10_000
 DATAAUDIT = str(Path(sys.executable).with_name("dataaudit"))
@@ -98,7 +99,7 @@ def main(given: Sequence[str] | None = None) -> None:
         root = (asked.data or cache / "scale") / str(count)
         try:
             write(root, count, cache)
-        except datasets.Missing as missing:
+        except Missing as missing:
             raise SystemExit(f"missing: {missing}") from missing
         with tempfile.TemporaryDirectory(dir=root.parent) as out:
             options = ["--content", "image", "--target", "label", "--embedding", "vector", "--out", f"{out}/audit", "--fail-on", "critical"]

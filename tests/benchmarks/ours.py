@@ -6,8 +6,6 @@ for and no others, as there.
 
 from __future__ import annotations
 
-import base64
-import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
 from dataaudit.detectors import Detector
 from dataaudit.discovery import units
@@ -32,14 +29,12 @@ from dataaudit.stages.detect import GROUP, choose, wanted_views
 from dataaudit.stages.judge import risk_shard
 from dataaudit.stages.look import SAMPLES
 from dataaudit.store.cache import Cache
-from tests.benchmarks.detection import measures
-from tests.benchmarks.detection.planted import Expected, Planted
+from tests.benchmarks import measures
+from tests.benchmarks.suite import Expected, Planted
 
 SHARD = "bench"
 ENOUGH = 0.5
 """The share of a campaign's carriers that a finding must hold to have found it, and of its members that must be poisons not to be false."""
-STEADY, ALIKE = 0.2, 0.3
-"""A trigger whose mean change holds less of its energy has no picture (a warp); a picture as like as this (cosine) is the trigger's."""
 KEPT = 40
 """Findings that are kept in a result."""
 DEFAULTS = Settings()
@@ -220,7 +215,7 @@ def found(expected: Expected, made: Planted, said: Result) -> dict[str, Any]:
 
     By the one finding that holds most of its carriers; where any label is right, by all findings that are no false campaigns.
     """
-    carriers = np.zeros(len(made.labels), bool)
+    carriers = np.zeros(len(made.bad), bool)
     carriers[expected.rows] = True
     able = [f for f in said.findings if f.kind in expected.kinds]
     right = [f for f in able if expected.target in (None, f.target) or (f.kind != "campaign" and not f.target)]
@@ -239,55 +234,7 @@ def found(expected: Expected, made: Planted, said: Result) -> dict[str, Any]:
         "precision": _share(members & carriers, members & ~made.cover),
         "findings": len(named),
         "kind": named[0].kind if named else None,
-        "right_trigger": right_trigger(named[0], expected) if named and (recall or 0) >= ENOUGH else None,
-        "picture_cosine": picture_cosine(named[0].evidence, expected) if named else None,
-    }
-
-
-def right_trigger(finding: Finding, expected: Expected) -> bool | None:
-    """Whether the trigger that a finding shows is the one that was planted; None where it shows none, or there is nothing to compare.
-
-    A place that it names must be where the carriers change, a picture must be like their mean change.
-    """
-    place, change = finding.evidence.get("place"), expected.change
-    if change is not None and isinstance(place, list | tuple):
-        true = box(change)
-        return true is not None and overlap(tuple(place), true)
-    alike = picture_cosine(finding.evidence, expected)
-    return None if alike is None or expected.steady < STEADY else alike >= ALIKE
-
-
-def box(change: NDArray[np.float64]) -> tuple[int, int, int, int] | None:
-    """Column, row, width and height of a change (H, W) that fills less than an eighth of the picture, else None."""
-    strong = np.abs(change) > 0.35 * np.abs(change).max()
-    rows, columns = np.flatnonzero(strong.any(axis=1)), np.flatnonzero(strong.any(axis=0))
-    if not len(rows):
-        return None
-    found = int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)
-    return found if 8 * found[2] * found[3] <= change.size else None
-
-
-def overlap(a: Sequence[int], b: Sequence[int]) -> bool:
-    """Whether two boxes (column, row, width, height) touch."""
-    return all(a[i] <= b[i] + b[i + 2] and b[i] <= a[i] + a[i + 2] for i in (0, 1))
-
-
-def picture_cosine(evidence: Mapping[str, object], expected: Expected) -> float | None:
-    """How like the recovered picture is to the true mean change without its low frequencies; None where there is no such thing."""
-    shown = evidence.get("picture")
-    if not isinstance(shown, str) or expected.change is None:
-        return None
-    with Image.open(io.BytesIO(base64.b64decode(shown)), formats=["PNG"]) as opened:
-        small = opened.convert("L").resize(expected.change.shape[::-1], Image.Resampling.NEAREST)
-    picture, true = np.asarray(small, np.float64) - 127.5, _high_pass(expected.change)
-    return round(float((picture * true).sum() / max(float(np.linalg.norm(picture) * np.linalg.norm(true)), 1e-9)), 3)
-
-
-def _high_pass(change: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.ndimage import convolve1d
-
-    kernel = np.array([1, 4, 6, 4, 1]) / 16
-    return np.asarray(change - convolve1d(convolve1d(change, kernel, 0, mode="nearest"), kernel, 1, mode="nearest"))
+    } | dict(expected.recognised(named[0]) if named and (recall or 0) >= ENOUGH else {"right_trigger": None})
 
 
 def described(finding: Finding, made: Planted, said: Result) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, linalg
 
-from tests.benchmarks.detection.neighbours import Graph
+from tests.benchmarks.images.neighbours import Graph
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.integer]

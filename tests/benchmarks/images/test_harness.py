@@ -13,10 +13,10 @@ from PIL import Image
 
 from dataaudit.features import embedding
 from dataaudit.model import Finding
-from tests.benchmarks.detection import __main__ as command
-from tests.benchmarks.detection import cells, datasets, ours, planted, table
-from tests.benchmarks.detection.cells import Cell
-from tests.benchmarks.detection.datasets import Images, Missing
+from tests.benchmarks import command, ours, suite, table
+from tests.benchmarks.images import cells, datasets, planted, triggers
+from tests.benchmarks.images.datasets import Images
+from tests.benchmarks.suite import Cell, Missing
 
 COUNT, LABELS = 600, 3
 
@@ -90,7 +90,7 @@ def test_every_cell_has_an_attack_that_is_known():
 
 @pytest.mark.parametrize(("rate", "count"), [(0.0, 0), (0.001, 10), (0.003, 10), (0.05, 30)])
 def test_rates_are_shares_of_the_whole_and_at_least_ten(rate, count):
-    assert planted.poisons(rate, COUNT) == count
+    assert suite.poisons(rate, COUNT) == count
 
 
 @pytest.mark.parametrize("clean", [False, True])
@@ -104,7 +104,7 @@ def test_a_patch_changes_its_rows_and_only_dirty_ones_change_their_label(clean):
     assert set(np.array(made.targets)[rows]) == {expected.target}
     assert bool((made.labels == images.labels).all()) == clean
     assert ((made.labels == images.labels) | made.bad).all()
-    assert ours.box(expected.change) == (28, 28, 3, 3)
+    assert triggers.box(expected.change) == (28, 28, 3, 3)
     assert cells.facts(made)["share"] == 0.05
     assert cells.facts(made)["share_of_label"] == pytest.approx(30 / (made.labels == made.labels[rows[0]]).sum())
 
@@ -244,10 +244,10 @@ def test_a_campaign_of_innocents_is_false_and_covers_count_for_neither_side():
 
 def test_a_place_elsewhere_is_the_wrong_trigger_and_none_is_neither():
     (expected,) = planted.plant(pictures(), Cell("made-up", COUNT, "patch", 0.05, 1)).expected
-    assert ours.right_trigger(finding([1], place=[0, 0, 3, 3]), expected) is False
-    assert ours.right_trigger(finding([1]), expected) is None
+    assert triggers.right_trigger(finding([1], place=[0, 0, 3, 3]), expected) is False
+    assert triggers.right_trigger(finding([1]), expected) is None
     (everywhere,) = planted.plant(pictures(), Cell("made-up", COUNT, "blend", 0.05, 1)).expected
-    assert ours.right_trigger(finding([1], place=[0, 0, 3, 3]), everywhere) is False
+    assert triggers.right_trigger(finding([1], place=[0, 0, 3, 3]), everywhere) is False
 
 
 def test_flips_are_found_by_label_findings_and_noise_is_ranked_where_there_is_no_poison():
@@ -283,9 +283,9 @@ def test_missing_data_is_printed_as_missing_and_not_as_a_failure(tmp_path, monke
     assert result["missing"].startswith("DATAAUDIT_BENCH_DATA is not set")
     command.keep(cell, "ours", result, tmp_path)
     assert command.figures(result).startswith("missing: DATAAUDIT")
-    assert "| cifar10-50000-patch-0.01-seed1 | DATAAUDIT_BENCH_DATA is not set" in table.write([cell], tmp_path)
+    assert "| cifar10-50000-patch-0.01-seed1 | DATAAUDIT_BENCH_DATA is not set" in table.write([cell], tmp_path, cells)
     assert pq.read_table(tmp_path / "cells.parquet").column("missing").to_pylist() == [result["missing"]]
-    assert command.main(["--table", "--only", "warp-0.01-seed2", "--results", str(tmp_path / "none")]) == 0
+    assert command.main(["--table", "--only", "warp-0.01-seed2", "--results", str(tmp_path / "none")], cells) == 0
     assert "| cifar10-50000-warp-0.01-seed2 | not run |" in capsys.readouterr().out
 
 
@@ -306,7 +306,7 @@ def test_the_table_shows_medians_ranges_goals_losses_first_and_what_is_missing(t
     kept(tmp_path, bad, 0.25)
     kept(tmp_path, good, 0.75)
     wanted = [*(replace(goal, seed=s) for s in (1, 2, 3)), good, bad, Cell("cifar10", 10_000, "warp", 0.01)]
-    shown = table.write(wanted, tmp_path)
+    shown = table.write(wanted, tmp_path, cells)
     assert "Cells with a stated goal: 1 of 1 met" in shown
     assert "| 500 (1 %, 9 %) | 1, 2, 3 | 0.900 (0.900-0.900) | 0.980 (0.900-1.000) |" in shown
     assert "0.490 (SLOF) | >= 0.95: met |" in shown
@@ -319,22 +319,22 @@ def test_the_table_shows_medians_ranges_goals_losses_first_and_what_is_missing(t
 
 def test_results_of_other_code_are_run_again_and_shown_when_asked_for(tmp_path):
     cell = Cell("cifar10", 10_000, "warp", 0.01)
-    asked = command.arguments(["--results", str(tmp_path), "--baselines"])
+    asked = command.arguments(["--results", str(tmp_path), "--baselines"], "images")
     kept(tmp_path, cell, 0.7, baselines={}, baselines_code=cells.baselines_code())
-    assert list(command.todo([cell], asked)) == []
+    assert list(command.todo([cell], asked, cells)) == []
     kept(tmp_path, cell, 0.7, code="older")
-    assert list(command.todo([cell], asked)) == [(cell, "ours")]
-    assert "run with other code only" in table.write([cell], tmp_path)
-    assert "0.700" in table.write([cell], tmp_path, stale=True)
+    assert list(command.todo([cell], asked, cells)) == [(cell, "ours")]
+    assert "run with other code only" in table.write([cell], tmp_path, cells)
+    assert "0.700" in table.write([cell], tmp_path, cells, stale=True)
 
 
 def test_baselines_are_added_beside_ours_and_one_that_fails_hides_nothing(made_up, tmp_path, monkeypatch):
-    baselines = pytest.importorskip("tests.benchmarks.detection.baselines")
+    baselines = pytest.importorskip("tests.benchmarks.images.baselines")
     monkeypatch.setattr(baselines, "k_dist", lambda graph: 1 / 0)
     monkeypatch.setattr(baselines, "simulated_triggers", lambda pixels: np.arange(len(pixels)))
     cell = Cell("made-up", COUNT, "patch", 0.05, 1)
     monkeypatch.setattr(cells, "VICTIMS", (cell,))
-    victim = pytest.importorskip("tests.benchmarks.detection.victim")
+    victim = pytest.importorskip("tests.benchmarks.images.victim")
     monkeypatch.setattr(victim, "train", lambda pixels, labels: victim.Victim(pixels.reshape(len(pixels), -1)[:, :99], labels, 1.0))
     own = kept(tmp_path, cell, 0.7, code="older")
     command.keep(cell, "baselines", cells.run(cell, "baselines", tmp_path), tmp_path)
@@ -344,7 +344,7 @@ def test_baselines_are_added_beside_ours_and_one_that_fails_hides_nothing(made_u
     assert result["baselines"]["SLOF"]["auroc"] is not None
     assert result["baselines"]["spectral signatures, victim"]["auroc"] is not None
     assert (result["baselines"]["victim"]["accuracy"], result["baselines"]["victim"]["learnt"]) == (1.0, 1.0)
-    shown = table.write([cell], tmp_path, stale=True)
+    shown = table.write([cell], tmp_path, cells, stale=True)
     assert f"| {cell.row} | 1.000 | 1.000 |" in shown
     assert "victim" not in {r["method"] for r in pq.read_table(tmp_path / "cells.parquet").to_pylist()}
     assert "best baselines" in command.figures({k: v for k, v in result.items() if k != "ours"})

@@ -1,7 +1,6 @@
 """What is measured: the cells, how one is run, and what is written about it.
 
-A cell is one attack at one rate in one data set with one seed.  Rates are shares of the whole data set.  The seed decides
-which images are poisoned, the target label, the trigger's pattern where it has one, and the salt of the audit.
+The seed decides which images are poisoned, the target label, the trigger's pattern where it has one, and the salt of the audit.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache as cache_of
 from importlib import metadata
 from pathlib import Path
@@ -23,41 +22,17 @@ from numpy.typing import NDArray
 from dataaudit.discovery import source_digest, units
 from dataaudit.features import embedding, thumbnail
 from dataaudit.model import fingerprint
-from tests.benchmarks.detection import datasets, ours, planted
-from tests.benchmarks.detection.neighbours import Graph
-from tests.benchmarks.detection.planted import Planted
+from tests.benchmarks import ours
+from tests.benchmarks.images import datasets, planted
+from tests.benchmarks.images.neighbours import Graph
+from tests.benchmarks.images.planted import Planted
+from tests.benchmarks.suite import SEEDS, Cell, Missing
 
-SEEDS = (1, 2, 3)
+NAME = "images"
+MOST_FLAGGED = 0.0005
 PACKAGES = ("features", "aggregates", "detectors", "findings", "attacks")
 PLANTED = Path(__file__).with_name("planted.py")
 NEIGHBOURS = 50
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """`limit` images of `dataset` with `attack` at `rate`; `noise` is a share of labels flipped at random beside it."""
-
-    dataset: str
-    limit: int
-    attack: str = "none"
-    rate: float = 0.0
-    seed: int = 1
-    clean_label: bool = False
-    noise: float = 0.0
-
-    @property
-    def row(self) -> str:
-        """The readable name but for the seed."""
-        parts = [self.dataset, f"{self.limit:05d}", self.attack]
-        parts += [f"{self.rate:g}"] if self.rate else []
-        parts += ["clean"] if self.clean_label else []
-        parts += [f"noise{self.noise:g}"] if self.noise else []
-        return "-".join(parts)
-
-    @property
-    def id(self) -> str:
-        """The readable name, used for its file."""
-        return f"{self.row}-seed{self.seed}"
 
 
 CIFAR = ("cifar10", 50_000)
@@ -125,6 +100,22 @@ def wanted(which: str) -> list[Cell]:
     return [*headline(), *broad()]
 
 
+def goal(cell: Cell) -> float | None:
+    """What was promised of a cell: a TPR at FPR 0.1 %; 0 where the promise is no false alarm, or that each campaign is named."""
+    if cell.attack in ("none", "three") and cell in _promised():
+        return 0.0
+    if cell not in _promised() or (cell.clean_label and cell.rate <= 0.001):
+        return None
+    if cell.dataset == "openclipart-jpeg" or cell.attack in ("warp", "patch-random"):
+        return 0.90
+    return 0.99 if cell.attack in ("patch", "blend") and cell.rate > 0.001 else 0.95
+
+
+@cache_of
+def _promised() -> frozenset[Cell]:
+    return frozenset(headline())
+
+
 # ---- one cell
 
 
@@ -152,6 +143,12 @@ def obey() -> None:
     code()
 
 
+def unprepared(dataset: str, limit: int, cache: Path) -> list[int]:
+    """The chunks of a data set's clean features that are not there yet."""
+    images = datasets.load(dataset, limit, cache)
+    return [n for n in range(planted.chunks(images)) if not all(p.exists() for p in planted.chunk_paths(images, n, cache))]
+
+
 def prepare(dataset: str, limit: int, number: int, cache: Path) -> None:
     """Compute one chunk of a data set's clean features."""
     planted.prepare(datasets.load(dataset, limit, cache), number, cache)
@@ -163,7 +160,7 @@ def run(cell: Cell, part: str, cache: Path) -> dict[str, Any]:
     try:
         images = datasets.load(cell.dataset, cell.limit, cache)
         made = planted.plant(images, cell, cache)
-    except datasets.Missing as missing:
+    except Missing as missing:
         return about(cell) | {"missing": str(missing)}
     plan = planted.plan_for(cell.seed)
     clean = planted.clean_table(images, cache)
@@ -219,7 +216,7 @@ def contenders(
     cell: Cell, made: Planted, tables: Sequence[pa.Table], clean: pa.Table, cache: Path
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
     """The baselines on the same vectors, labels and thumbnails; no one is told the share of poison or a clean set."""
-    from tests.benchmarks.detection import baselines
+    from tests.benchmarks.images import baselines
 
     vectors = np.concatenate([embedding.unit(t) for t in tables])
     labels = made.labels
@@ -239,7 +236,7 @@ def contenders(
     yield "DCT simulated triggers", lambda: baselines.simulated_triggers(pictures())
     if cell in VICTIMS:
         # In their own setting: on the activations of a network trained on the suspect images.
-        from tests.benchmarks.detection import victim
+        from tests.benchmarks.images import victim
 
         trained = cache_of(lambda: victim.train(pictures(), labels))
         yield "activation clustering, victim", lambda: baselines.activation_clustering(trained().activations, labels)

@@ -31,15 +31,12 @@ from PIL import Image
 from dataaudit.features.decode import Limits, decode_image
 from dataaudit.model import fingerprint
 from dataaudit.store.records import atomic
+from tests.benchmarks.suite import Missing
 
 Pixels = NDArray[np.uint8]
 SHUFFLE = 20
 CLIPART_LIMITS = Limits()
 QUALITIES = (50, 95)
-
-
-class Missing(RuntimeError):
-    """A data set or an attack that cannot be had here; the message is the reason."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataaudit.store.records import atomic
-from tests.benchmarks.detection import cells
-from tests.benchmarks.detection.cells import Cell
+from tests.benchmarks.suite import Cell, Suite
 
 RANKING = ("auroc", "tpr_at_0.001", "tpr_at_0.01", "precision_at_n")
-MOST_FLAGGED = 0.0005
 HEADINGS = (
     *("cell", "poisons (of all, of label)", "seeds", "AUROC", "TPR at FPR 0.1 %", "TPR at FPR 1 %", "precision at n"),
     *("found", "right trigger", "false campaigns", "clean flagged", "seconds", "best baseline's TPR at FPR 0.1 %"),
@@ -41,21 +39,22 @@ def read(cell: Cell, results: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Row:
-    """The results of one cell with every seed that was asked for; `missing` says why others are not there, by cell id."""
+    """The results of one cell with every seed that was asked for; `missing` says why others are not there, by cell id.
+
+    `goal` is the least TPR at FPR 0.1 % that was promised, None where the cell is reported as measured; `most_flagged` the largest share
+    of clean samples that may be flagged where nothing was planted.
+    """
 
     name: str
     cell: Cell
     results: tuple[Mapping[str, Any], ...]
     missing: Mapping[str, str]
+    goal: float | None = None
+    most_flagged: float = 0.0
 
     def values(self, *keys: str) -> list[float]:
         """One figure of ours from each seed, by keys from the outside in."""
         return present(dig(r, "ours", *keys) for r in self.results)
-
-    @property
-    def goal(self) -> float | None:
-        """The least TPR at FPR 0.1 % that was promised; None where the cell is reported as measured."""
-        return goal(self.cell)
 
     @property
     def met(self) -> bool:
@@ -63,60 +62,45 @@ class Row:
         if not self.results or self.missing:
             return False
         if self.cell.attack == "none":
-            return not any(self.values("campaigns")) and max(self.values("flagged_clean_share")) <= MOST_FLAGGED
+            return not any(self.values("campaigns")) and max(self.values("flagged_clean_share")) <= self.most_flagged
         ranked = self.values("tpr_at_0.001")
         enough = bool(ranked) and statistics.median(ranked) >= (self.goal or 0.0)
         return enough and (self.cell.attack != "three" or all(e["found"] for r in self.results for e in r["ours"]["expected"]))
 
 
-def goal(cell: Cell) -> float | None:
-    """What was promised of a cell: a TPR at FPR 0.1 %; 0 where the promise is no false alarm, or that each campaign is named."""
-    if cell.attack in ("none", "three") and cell in _headline():
-        return 0.0
-    if cell not in _headline() or (cell.clean_label and cell.rate <= 0.001):
-        return None
-    if cell.dataset == "openclipart-jpeg" or cell.attack in ("warp", "patch-random"):
-        return 0.90
-    return 0.99 if cell.attack in ("patch", "blend") and cell.rate > 0.001 else 0.95
-
-
-def _headline() -> frozenset[Cell]:
-    return frozenset(cells.headline())
-
-
-def rows(wanted: Sequence[Cell], results: Path, stale: bool) -> list[Row]:
+def rows(wanted: Sequence[Cell], results: Path, suite: Suite, stale: bool) -> list[Row]:
     """A row for every group of cells that differ by seed only."""
     grouped: dict[str, list[Cell]] = {}
     for cell in wanted:
         grouped.setdefault(cell.row, []).append(cell)
-    return [_row(name, group, results, stale) for name, group in grouped.items()]
+    return [_row(name, group, results, suite, stale) for name, group in grouped.items()]
 
 
-def _row(name: str, group: Sequence[Cell], results: Path, stale: bool) -> Row:
+def _row(name: str, group: Sequence[Cell], results: Path, suite: Suite, stale: bool) -> Row:
     here: list[Mapping[str, Any]] = []
     missing: dict[str, str] = {}
     for cell in group:
         known = read(cell, results)
-        reason = why_not(known, stale)
+        reason = why_not(known, suite.code(), stale)
         if reason is None and known is not None:
             here.append(known)
         else:
             missing[cell.id] = reason or "not run"
-    return Row(name, group[0], tuple(here), missing)
+    return Row(name, group[0], tuple(here), missing, suite.goal(group[0]), suite.MOST_FLAGGED)
 
 
-def why_not(known: Mapping[str, Any] | None, stale: bool) -> str | None:
+def why_not(known: Mapping[str, Any] | None, code: str, stale: bool) -> str | None:
     """Why a result cannot be shown, or None."""
     if known is None or ("ours" not in known and "missing" not in known):
         return "not run"
     if "missing" in known:
         return str(known["missing"])
-    return None if stale or known["code"] == cells.code() else "run with other code only"
+    return None if stale or known["code"] == code else "run with other code only"
 
 
-def write(wanted: Sequence[Cell], results: Path, stale: bool = False) -> str:
+def write(wanted: Sequence[Cell], results: Path, suite: Suite, stale: bool = False) -> str:
     """Write cells.parquet and cells.md beside the results; returns the Markdown."""
-    found = rows(wanted, results, stale)
+    found = rows(wanted, results, suite, stale)
     results.mkdir(parents=True, exist_ok=True)
     with atomic(results / "cells.parquet") as out:
         pq.write_table(flat(found), out)
@@ -214,7 +198,7 @@ def _section(title: str, some: Sequence[Row], *more: tuple[str, Callable[[Row], 
 def _goal(row: Row) -> str:
     kept = "met" if row.met else "not all seeds there" if row.missing else "MISSED"
     if row.cell.attack == "none":
-        return f"no campaign, <= 0.05 % flagged: {kept}"
+        return f"no campaign, <= {100 * row.most_flagged:g} % flagged: {kept}"
     return f"{'each named' if row.cell.attack == 'three' else f'>= {row.goal:.2f}'}: {kept}"
 
 

@@ -1,10 +1,4 @@
-"""Runs the cells of the image benchmark that have no result yet, and shows the table.
-
-python -m tests.benchmarks.detection                               the headline cells
-python -m tests.benchmarks.detection --set broad --only warp       what has `warp` in its id
-python -m tests.benchmarks.detection --set baselines               the headline cells of seed 1, with the baselines
-python -m tests.benchmarks.detection --set all --table             only write and print the tables
-"""
+"""The command line of a suite: runs the cells that have no result yet, and shows the table."""
 
 from __future__ import annotations
 
@@ -23,76 +17,84 @@ from pathlib import Path
 from typing import Any
 
 from dataaudit.store.records import write_json
-from tests.benchmarks.detection import cells, datasets, planted, table
-from tests.benchmarks.detection.cells import Cell
+from tests.benchmarks import table
+from tests.benchmarks.suite import Cell, Missing, Suite
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    """What was asked for."""
+HELP = """Runs the cells of the {0} benchmark that have no result yet, and shows the table.
+
+python -m tests.benchmarks.{0}                               the headline cells
+python -m tests.benchmarks.{0} --set broad --only 0.01       what has `0.01` in its id
+python -m tests.benchmarks.{0} --set baselines               the headline cells of seed 1, with the baselines
+python -m tests.benchmarks.{0} --set all --table             only write and print the tables
+"""
+
+
+def arguments(given: Sequence[str] | None, name: str) -> argparse.Namespace:
+    """What was asked of a suite of this name."""
     cache = Path(os.environ.get("DATAAUDIT_BENCH_CACHE") or "/tmp/dataaudit-bench")
     parser = argparse.ArgumentParser(
-        prog="tests.benchmarks.detection", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"tests.benchmarks.{name}", description=HELP.format(name), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--set", default="headline", choices=["headline", "broad", "baselines", "all"])
     parser.add_argument(
         "--only", action="append", default=[], metavar="SUBSTRING", help="cells whose id has this in it; may be repeated, all must"
     )
-    parser.add_argument("--limit", type=int, help="no more images than this a data set: for trying things, these are other cells")
+    parser.add_argument("--limit", type=int, help="no more samples than this a data set: for trying things, these are other cells")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--cache", type=Path, default=cache, help="clean features (default: $DATAAUDIT_BENCH_CACHE or /tmp/dataaudit-bench)"
     )
-    parser.add_argument("--results", type=Path, help="one JSON file a cell, and the tables (default: results/ in the cache)")
+    parser.add_argument("--results", type=Path, help="one JSON file a cell, and the tables (default: results/NAME in the cache)")
     parser.add_argument("--baselines", action="store_true", help="run the baselines too, in cells of seed 1")
     parser.add_argument("--again", action="store_true", help="run finished cells again")
     parser.add_argument("--stale", action="store_true", help="show results of other code in the table")
     parser.add_argument("--table", action="store_true", help="run nothing, write and print the table")
     parser.add_argument("--list", action="store_true", help="only list the cells")
     asked = parser.parse_args(given)
-    asked.results = asked.results or asked.cache / "results"
+    asked.results = asked.results or asked.cache / "results" / name
     return asked
 
 
-def chosen(asked: argparse.Namespace) -> list[Cell]:
+def chosen(asked: argparse.Namespace, suite: Suite) -> list[Cell]:
     """The cells asked for."""
-    found = cells.wanted(asked.set)
+    found = suite.wanted(asked.set)
     if asked.limit:
         found = [replace(c, limit=min(c.limit, asked.limit)) for c in found]
     return [c for c in dict.fromkeys(found) if all(part in c.id for part in asked.only)]
 
 
-def todo(wanted: Sequence[Cell], asked: argparse.Namespace) -> Iterator[tuple[Cell, str]]:
+def todo(wanted: Sequence[Cell], asked: argparse.Namespace, suite: Suite) -> Iterator[tuple[Cell, str]]:
     """The parts of cells that have no result of this code."""
     for cell in wanted:
         known = table.read(cell, asked.results)
-        if asked.again or known is None or known.get("code") != cells.code() or "ours" not in known:
+        if asked.again or known is None or known.get("code") != suite.code() or "ours" not in known:
             yield cell, "ours"
         compared = (asked.baselines or asked.set == "baselines") and cell.seed == 1
-        if compared and (asked.again or known is None or known.get("baselines_code") != cells.baselines_code()):
+        if compared and (asked.again or known is None or known.get("baselines_code") != suite.baselines_code()):
             yield cell, "baselines"
 
 
-def prepare_all(pool: ProcessPoolExecutor, wanted: Sequence[Cell], cache: Path) -> None:
+def prepare_all(pool: ProcessPoolExecutor, wanted: Sequence[Cell], cache: Path, suite: Suite) -> None:
     """The clean features of all data sets that are there, before any cell needs them."""
     for name, limit in sorted({(c.dataset, c.limit) for c in wanted}):
-        say(f"{name}, {limit:,} images: looking for clean features")
+        say(f"{name}, {limit:,} samples: looking for clean features")
         try:
-            images = datasets.load(name, limit, cache)
-        except datasets.Missing as missing:
+            numbers = suite.unprepared(name, limit, cache)
+        except Missing as missing:
             say(f"{name}: missing: {missing}")
             continue
-        numbers = [n for n in range(planted.chunks(images)) if not all(p.exists() for p in planted.chunk_paths(images, n, cache))]
-        waiting = [pool.submit(cells.prepare, name, limit, n, cache) for n in numbers]
+        waiting = [pool.submit(suite.prepare, name, limit, n, cache) for n in numbers]
         for done, future in enumerate(as_completed(waiting), 1):
             future.result()
             say(f"{name}: {done} of {len(waiting)} chunks of clean features")
 
 
-def run_all(pool: ProcessPoolExecutor, work: Sequence[tuple[Cell, str]], asked: argparse.Namespace) -> None:
+def run_all(pool: ProcessPoolExecutor, work: Sequence[tuple[Cell, str]], asked: argparse.Namespace, suite: Suite) -> None:
     """Run what is to be done and write each result when it is there."""
-    waiting: dict[Future[dict[str, Any]], tuple[Cell, str]] = {pool.submit(cells.run, *item, asked.cache): item for item in work}
+    waiting: dict[Future[dict[str, Any]], tuple[Cell, str]] = {pool.submit(suite.run, *item, asked.cache): item for item in work}
     started = time.monotonic()
     for done, future in enumerate(as_completed(waiting), 1):
         cell, part = waiting[future]
@@ -101,7 +103,7 @@ def run_all(pool: ProcessPoolExecutor, work: Sequence[tuple[Cell, str]], asked: 
             raise error
         if error is not None:
             traceback.print_exception(error)
-            result = cells.about(cell) | {"missing": f"failed: {type(error).__name__}: {error}"}
+            result = suite.about(cell) | {"missing": f"failed: {type(error).__name__}: {error}"}
         else:
             result = future.result()
         keep(cell, part, result, asked.results)
@@ -142,22 +144,22 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None, suite: Suite) -> int:
     """Run and show; 1 where a worker died."""
-    asked = arguments(given)
-    wanted = chosen(asked)
+    asked = arguments(given, suite.NAME)
+    wanted = chosen(asked, suite)
     if asked.list:
         print("\n".join(c.id for c in wanted))
         return 0
     died = 0
-    work = [] if asked.table else list(todo(wanted, asked))
+    work = [] if asked.table else list(todo(wanted, asked, suite))
     if work:
         say(f"{len(wanted)} cells, {len(work)} parts to run, {asked.workers} workers")
         os.environ.update(dict.fromkeys(THREADS, "1"))
-        pool = ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn"), cells.obey)
+        pool = ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn"), suite.obey)
         try:
-            prepare_all(pool, [cell for cell, _ in work], asked.cache)
-            run_all(pool, work, asked)
+            prepare_all(pool, [cell for cell, _ in work], asked.cache, suite)
+            run_all(pool, work, asked, suite)
         except BrokenProcessPool as error:
             say(f"a worker died ({error}); finished cells are kept, run the same command again")
             died = 1
@@ -166,7 +168,7 @@ def main(given: Sequence[str] | None = None) -> int:
             died = 130
         finally:
             stop(pool)
-    print(table.write(wanted, asked.results, asked.stale))
+    print(table.write(wanted, asked.results, suite, asked.stale))
     return died
 
 
@@ -177,7 +179,7 @@ def stop(pool: ProcessPoolExecutor) -> None:
         process.terminate()
 
 
-if __name__ == "__main__":
-    # Ended by another process, it ends its workers too.
+def command(suite: Suite) -> None:
+    """Run a suite as a program; ended by another process, it ends its workers too."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    sys.exit(main(None, suite))

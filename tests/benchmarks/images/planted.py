@@ -32,13 +32,14 @@ from dataaudit.features.table import available, content_digest, ranks
 from dataaudit.features.thumbnail import thumbnail
 from dataaudit.model import Columns, Plan, Sample, fingerprint
 from dataaudit.store.records import atomic
-from tests.benchmarks.detection.datasets import Images, Missing, Pixels
+from tests.benchmarks.images.datasets import Images, Pixels
+from tests.benchmarks.images.triggers import Expected
+from tests.benchmarks.suite import Missing, poisons
 
 CHUNK = 1000
 ROWS = 4096
 ENCODER = "efficientnet-lite2"
 SLOW = "embedding"
-LEAST = 10
 SMALL_LABEL = 60
 MOST_COMPUTED = 100
 DESCENT = feature_space.Descent(steps=40)
@@ -120,22 +121,6 @@ def attacks() -> dict[str, Recipe]:
 
 
 @dataclass(frozen=True, eq=False)
-class Expected:
-    """A campaign that should be found: its label (None: any), the rows that carry it, and the kinds of findings that count.
-
-    `change` (32, 32) is the carriers' mean change in grey levels of the thumbnail, `steady` the share of the single changes' energy
-    that it holds: 1 for a fixed pattern, about 0 for a warp.
-    """
-
-    target: str | None
-    rows: NDArray[np.intp]
-    attack: str
-    kinds: tuple[str, ...] = ("campaign",)
-    change: NDArray[np.float64] | None = None
-    steady: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
 class Planted:
     """`changed` holds the changed rows' pixels as an auditor sees them; `labels`, `bad` and `cover` are (n,), covers are not bad."""
 
@@ -185,11 +170,6 @@ def _png(image: Pixels) -> bytes:
 
 
 # ---- what is planted
-
-
-def poisons(rate: float, count: int) -> int:
-    """The number of poisons that a rate means; never fewer than 10."""
-    return max(LEAST, round(rate * count)) if rate > 0 else 0
 
 
 def plant(images: Images, cell: Asked, cache: Path | None = None) -> Planted:

@@ -15,9 +15,9 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from dataaudit.attacks.images import Blend, Patch
-from tests.benchmarks.detection import baselines, neighbours, victim
-from tests.benchmarks.detection.measures import auroc, precision_at_n
-from tests.benchmarks.detection.neighbours import Graph
+from tests.benchmarks.images import baselines, neighbours, victim
+from tests.benchmarks.images.neighbours import Graph
+from tests.benchmarks.measures import auroc, precision_at_n
 
 LABELS, DIMS = 4, 48
 Vectors = NDArray[np.float32]

@@ -41,9 +41,9 @@ class MomentsState:
 class MomentsView:
     """`weights` (2, L, d) and `bias` (2, L) are the discriminant that judges fold 0 and 1, in units of 1/`unit`.
 
-    `counts` (L,), `means` (L, d), `within` (d, d): the pooled covariance within targets, `coherence` of everything,
-    `target_coherence` (L,), `spread` (L,): the standard deviation of x . m within target l, m its mean; `centre` (d,), `projection`
-    (d, 128 or fewer): principal axes, orthonormal columns.
+    `counts` (L,), `means` (L, d), `within` (d, d): the pooled covariance within targets, to which rows without one are one more;
+    `coherence` of everything, `target_coherence` (L,), `spread` (L,): the standard deviation of x . m within target l, m its mean;
+    `centre` (d,), `projection` (d, 128 or fewer): principal axes, orthonormal columns.
     """
 
     counts: NDArray[np.int64]
@@ -130,14 +130,13 @@ class Moments:
         unit = per_weight * scale
         weights = np.rint(np.stack([w for w, _ in fits]) * per_weight).astype(np.int64)
         bias = np.rint(np.clip(np.stack([b for _, b in fits]), -UNLIKELY, UNLIKELY) * unit).astype(np.int64)
-        total, everything = state.sums.sum(axis=(0, 1)) / scale, state.counts.sum()
+        sums, size, squares = state.sums.sum(axis=0) / scale, state.counts.sum(axis=0), outer.sum(axis=0)
+        means, within = pooled_within(sums, size, squares)
+        total, everything = sums.sum(axis=0), size.sum()
         centre = total / max(1, everything)
-        covariance = outer.sum(axis=0) / max(1, everything) - np.outer(centre, centre)
-        both, size = state.sums.sum(axis=0)[:-1] / scale, state.counts.sum(axis=0)[:-1]
-        sums, whole, squares = state.sums.sum(axis=0) / scale, state.counts.sum(axis=0), outer.sum(axis=0)
-        means, within = pooled_within(sums, whole, squares)
+        covariance = squares / max(1, everything) - np.outer(centre, centre)
         return MomentsView(
-            size,
+            size[:-1],
             means[:-1],
             within,
             weights,
@@ -146,7 +145,7 @@ class Moments:
             centre.astype(np.float32),
             principal_axes(covariance, self.axes).astype(np.float32),
             float(mean_cosine(total[None], np.array([everything]))[0]),
-            mean_cosine(both, size),
+            mean_cosine(sums[:-1], size[:-1]),
             np.sqrt(np.maximum(((means @ within) * means).sum(axis=1), 0))[:-1],
         )
 
@@ -166,9 +165,8 @@ def discriminant(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights (L, d) and bias (L,) of linear discriminant analysis with a pooled covariance shrunk towards its mean variance."""
     width = outer.shape[0]
-    size = np.maximum(counts, 1)[:, None]
-    means, total = sums / size, max(1, int(counts.sum()))
-    pooled = outer / total - (sums.T @ means) / total
+    means, pooled = pooled_within(sums, counts, outer)
+    total = max(1, int(counts.sum()))
     level = max(float(np.trace(pooled)) / width, 1e-9)
     shrunk = (1 - shrinkage) * pooled + shrinkage * level * np.eye(width)
     weights = np.linalg.solve(shrunk, means.T).T

@@ -23,10 +23,12 @@ FEW = 6.0
 
 NORMAL_QUARTER, NORMAL_TENTH = 0.6745, 1.2816
 """How far the lower quartile and decile of a normal distribution are from its middle, in standard deviations."""
-NORMAL_CLEAR = 2.7
-"""How far apart `split` puts the halves of a normal distribution, in deviations within them."""
+NORMAL_CLEAR = 2.65
+"""How far apart `split` puts the halves of a normal distribution, in deviations within them; of n values up to 4 / sqrt(n) more."""
 FAR, MANY, CLEAR = 2.0, 0.1, 3.5
 """Where more than the share `MANY` lies `FAR` deviations above the middle, and `split` finds heaps as `CLEAR`, there are two."""
+HEAPS = 3
+"""Heaps that are taken off from above, at the most: a few carriers stronger than the others must not hide them."""
 SKEWED = 0.8
 """A lower quarter narrower than this, in units of what the lower half promises: the upper half holds something else.  Few values may
 be skewed by chance, so that it must be narrower by 1.5 / sqrt(n) there."""
@@ -125,10 +127,15 @@ def robust_scale(values: NDArray[np.floating]) -> tuple[float, float]:
     middle, scale = lower_half(values)
     if (values > middle + FAR * scale).sum() <= MANY * len(values):
         return middle, scale
-    side, share, clear = split(values)
-    if side < 0 or clear < CLEAR:
+    rest = np.sort(values)
+    for _ in range(HEAPS):
+        side, share, clear = split(rest)
+        if side < 0 or clear < CLEAR:
+            break
+        rest = rest[: len(rest) - round(share * len(rest))]
+    if len(rest) > (1 - MANY) * len(values):
         return middle, scale
-    lower, own = lower_half(np.sort(values)[: len(values) - round(share * len(values))])
+    lower, own = lower_half(rest)
     return lower, max(own, scale / 2)
 
 

@@ -176,7 +176,8 @@ def belongings(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the means of groups (sums (c, b, d), `size` (c, b)) lie between other labels (0) and the rest of their own (1), shape (c, b).
 
-    And the standard error of that; 1 and infinity where all labels are accused, or there is no rest, or no other label.
+    And the standard error of that; 1 and infinity where all labels are accused, there is no rest or no other label, or these differ by
+    hardly more than chance, so that content cannot tell.
     """
     place, error = np.ones(size.shape), np.full(size.shape, np.inf)
     total, everyone = (moments.counts[:, None] * moments.means).sum(axis=0), int(moments.counts.sum())
@@ -188,9 +189,16 @@ def belongings(
         own, hits = here * moments.means[target[c]], size[c, some, None]
         others = (total - own) / (everyone - here)
         axis = (own - sums[c, some]) / (here - hits) - others
-        length = np.maximum((axis**2).sum(axis=1), 1e-12)
-        place[c, some] = ((sums[c, some] / hits - others) * axis).sum(axis=1) / length
-        error[c, some] = np.sqrt(np.maximum(((axis @ moments.within) * axis).sum(axis=1), 0) / hits[:, 0]) / length
+        # Means of few rows lie apart by chance: in the mean by this much, squared.
+        chance, rest = float(np.trace(moments.within)), here - size[c, some]
+        noise = chance / rest + chance / (everyone - here)
+        length = (axis**2).sum(axis=1)
+        along = ((sums[c, some] / hits - others) * axis).sum(axis=1) - chance / (everyone - here)
+        tells = length > np.maximum(2 * noise, 1e-9)
+        at, length = some[tells], (length - noise)[tells]
+        place[c, at] = along[tells] / length
+        variance = np.maximum(((axis @ moments.within) * axis).sum(axis=1), 0)[tells]
+        error[c, at] = np.sqrt(variance * (1 / size[c, at] + place[c, at] ** 2 / rest[tells])) / length
     return place, error
 
 

@@ -231,8 +231,8 @@ class PixelModels:
                 for sign, score in (("+", along), ("-", -along))
                 for share in SPECTRAL_SHARES
             ]
-            side, share, clear = split(along)
-            if clear > NORMAL_CLEAR and share >= LARGEST_SEED:
+            side, share = heap(along)
+            if share >= LARGEST_SEED:
                 begun.append((f"mode {number}", side * along, share, nothing))
         names, scores, shares, priors = zip(*begun, strict=True)
         return list(names), np.stack(scores), np.array(shares), np.stack(priors)
@@ -271,6 +271,22 @@ class PixelModels:
             standing_out = np.minimum((z > STANDS_OUT).sum(axis=1), len(mine) // 2)
             scores = z + priors
         return weights
+
+
+def heap(values: NDArray[np.float64]) -> tuple[int, float]:
+    """On which side (1 above, -1 below) values (n,) have a heap of their own, and its share; 0 where they are one heap.
+
+    Where a few lie so far out that they are a heap by themselves, what the others have on that side counts too.
+    """
+    side, share, clear = split(values)
+    if clear <= NORMAL_CLEAR + 4 / np.sqrt(len(values)):
+        return side, 0.0
+    if share < LARGEST_SEED:
+        rest = np.sort(side * values)[: len(values) - round(share * len(values))]
+        again, more, clear = split(rest)
+        if again > 0 and clear > NORMAL_CLEAR + 4 / np.sqrt(len(rest)):
+            share += more * len(rest) / len(values)
+    return side, share
 
 
 def out_of_fold(features: NDArray[Any], weights: NDArray[Any], fold: NDArray[np.int64]) -> NDArray[Any]:

@@ -30,6 +30,8 @@ APART = 0.75
 TELLS = 0.1
 """Contents tell whether a label is right where pictures of others would contradict it by this much more than its own do."""
 DIRTY, CLEAN, EVERY = "dirty label", "clean label", "every label"
+UNSURE = "a sub-population, or clean label"
+"""Accuses nobody; `blind` says so."""
 KINDS = (DIRTY, CLEAN, EVERY)
 
 
@@ -56,8 +58,8 @@ class Verdict:
     p_value: float
     nearly: int
     stands: float
-    belonging: float = 1.0
-    taught: bool = False
+    belonging: float
+    taught: bool
 
     @property
     def purity(self) -> float:
@@ -70,7 +72,7 @@ class Verdict:
 
         Cubed, because innocents that suspicious seeds have drawn in contradict their labels more often than chance too.
         """
-        certain = 1.0 if self.kind == CLEAN else self.wrong**3
+        certain = self.wrong**3 if self.kind in (DIRTY, EVERY) else 1.0
         return self.hits * self.purity * certain - 0.1 * self.nearly
 
     @property
@@ -154,13 +156,13 @@ class PixelTrigger:
         for verdict in accepted:
             # Carriers that happen to look like the label that they were given do not contradict it.
             own = z[:, verdict.candidate] if verdict.kind != EVERY else everyone[:, verdict.candidate]
-            likely = np.ones(len(own)) if verdict.kind == CLEAN else 0.4 + 0.6 * doubt
+            likely = np.ones(len(own)) if verdict.kind == CLEAN or verdict.taught else 0.4 + 0.6 * doubt
             near = 0.4 + 0.39 * np.clip(own / verdict.threshold, 0, 1) * likely
             score = np.where(own >= EDGES[0] / 2, np.maximum(score, near), score)
         for verdict in chosen:
             own = z[:, verdict.candidate] if verdict.kind != EVERY else everyone[:, verdict.candidate]
             above = own - verdict.threshold
-            if verdict.stands < APART:
+            if verdict.stands < APART and not verdict.taught:
                 # What nearly reaches the threshold is a carrier where its content contradicts its label too, and is none where it agrees.
                 above = above + np.where(doubt > 0.75, min(REACH, verdict.threshold - 2), np.where(doubt < 0.25, -1.5, 0.0))
             carrier = (above >= 0) & (above > strongest)
@@ -170,15 +172,20 @@ class PixelTrigger:
 
     def verdicts(self, views: Views) -> tuple[list[Verdict], list[Verdict]]:
         """The best accepted candidate of each label and kind, and all; the others mostly find the same carriers, and more innocents."""
-        judged = [self.judge(candidate, views) for candidate in range(len(views["pixel_groups"].target))]
+        judged = [v for v in self._judged(views) if v.kind != UNSURE]
         best: dict[int, Verdict] = {}
         for verdict in judged:
-            if verdict is not None and (verdict.group not in best or verdict.worth > best[verdict.group].worth):
+            if verdict.group not in best or verdict.worth > best[verdict.group].worth:
                 best[verdict.group] = verdict
         # A label's right labels that are partly wrong are its relabelled carriers again, with innocents among them.
         dirty = {v.target for v in best.values() if v.kind == DIRTY}
         chosen = [v for v in best.values() if v.kind != CLEAN or v.target not in dirty or v.wrong < self.mixture]
-        return chosen, [v for v in judged if v is not None and v.group in {c.group for c in chosen}]
+        return chosen, [v for v in judged if v.group in {c.group for c in chosen}]
+
+    def _judged(self, views: Views) -> list[Verdict]:
+        """The verdicts on all candidates that have one."""
+        judged = [self.judge(candidate, views) for candidate in range(len(views["pixel_groups"].target))]
+        return [v for v in judged if v is not None]
 
     def judge(self, candidate: int, views: Views) -> Verdict | None:
         """The verdict on a candidate at the threshold where most pure hits are left, None where it is innocent."""
@@ -194,30 +201,31 @@ class PixelTrigger:
         if stands >= APART:
             usable = usable[usable >= plateau(inside, outside, here, elsewhere)]
         best: Verdict | None = None
-        for at in usable:
-            kind = self._kind(candidate, int(at), stands, views)
+        large = len(usable) > 0 and inside[usable[0]] >= self.large * here and target < labels
+        for at in usable.tolist():
+            accused = self._accused(candidate, at, stands, large, views)
             p_value = enriched_by_chance(int(inside[at]), int(outside[at]), here, elsewhere, self.enrichment)
-            if kind is not None and p_value <= self.max_p:
-                wrong = relabelled(candidate, int(at), views)
-                taught = kind == DIRTY and wrong < self.least_relabelled
-                verdict = Verdict(
-                    candidate=candidate,
-                    target=target,
-                    kind=kind,
-                    threshold=float(EDGES[at]),
-                    hits=int(inside[at]),
-                    outside=int(outside[at]),
-                    coherence=float(groups.coherence[candidate, at]),
-                    usual=float(moments.coherence if target == labels else moments.target_coherence[target]),
-                    contradiction=float(groups.contradiction[candidate, at]),
-                    wrong=self.strangers(candidate, int(at), views) if taught else wrong,
-                    p_value=p_value,
-                    nearly=int(inside[0] - inside[at]),
-                    stands=stands,
-                    belonging=float(groups.belonging[candidate, at]),
-                    taught=taught,
-                )
-                best = verdict if best is None or verdict.worth > best.worth else best
+            if accused is None or p_value > self.max_p:
+                continue
+            kind, taught = accused
+            verdict = Verdict(
+                candidate=candidate,
+                target=target,
+                kind=kind,
+                threshold=float(EDGES[at]),
+                hits=int(inside[at]),
+                outside=int(outside[at]),
+                coherence=float(groups.coherence[candidate, at]),
+                usual=float(moments.coherence if target == labels else moments.target_coherence[target]),
+                contradiction=float(groups.contradiction[candidate, at]),
+                wrong=self.strangers(candidate, at, views) if taught else relabelled(candidate, at, views),
+                p_value=p_value,
+                nearly=int(inside[0] - inside[at]),
+                stands=stands,
+                belonging=float(groups.belonging[candidate, at]),
+                taught=taught,
+            )
+            best = verdict if best is None or verdict.worth > best.worth else best
         return best
 
     def strangers(self, candidate: int, at: int, views: Views) -> float:
@@ -226,14 +234,13 @@ class PixelTrigger:
         0 for few hits and where they may belong.  Contradiction does not tell many carriers: they teach what it compares with.
         """
         groups = views["pixel_groups"]
-        target = int(groups.target[candidate])
-        if target == len(views["targets"].names) or groups.inside[candidate, at] < self.large * views["moments"].counts[target]:
+        if groups.inside[candidate, at] < self.large * views["moments"].counts[groups.target[candidate]]:
             return 0.0
         foreign = 1 - float(groups.belonging[candidate, at])
         return min(foreign, 1.0) if foreign >= self.deviations * groups.belonging_error[candidate, at] else 0.0
 
-    def _kind(self, candidate: int, at: int, stands: float, views: Views) -> str | None:
-        """What the hits beyond one threshold are accused of, None where they are innocent."""
+    def _accused(self, candidate: int, at: int, stands: float, large: bool, views: Views) -> tuple[str, bool] | None:
+        """What the hits beyond one threshold are accused of, and whether as strangers; None where they are innocent."""
         moments, groups = views["moments"], views["pixel_groups"]
         target, hits = int(groups.target[candidate]), int(groups.inside[candidate, at])
         coherence, every = float(groups.coherence[candidate, at]), target == len(views["targets"].names)
@@ -244,23 +251,24 @@ class PixelTrigger:
         beyond = groups.contradiction[candidate, at] - rest >= self.deviations * np.sqrt(rest * (1 - rest) / hits)
         contradicts = beyond and relabelled(candidate, at, views) >= self.least_relabelled
         if every:
-            return EVERY if contradicts and apart else None
-        series, large = groups.kinship[candidate, at] > self.kin, hits >= self.large * moments.counts[target]
-        if not contradicts and not series and self.strangers(candidate, at, views) >= self.least_relabelled:
-            # So many carriers teach what the label looks like: they contradict it less, and stand less far out of it.
-            pure = hits >= self.purity * (hits + groups.outside[candidate, at])
-            return DIRTY if pure and stands >= self.heap and coherence <= between(usual, 1.0, self.clean_copies) else None
+            return (EVERY, False) if contradicts and apart else None
+        pure = hits >= self.purity * (hits + groups.outside[candidate, at])
         if contradicts:
             labelled = moments.counts > 1
             step = float((moments.target_coherence[labelled] - moments.coherence).mean())
             width = max(2 * float(moments.spread[target]) / np.sqrt(hits), 1e-9)
             incoherent = coherence <= moments.coherence + max(4 * width, self.mixed * step)
-            pure = hits >= self.purity * (hits + groups.outside[candidate, at])
-            return DIRTY if apart or (pure and coherence <= usual + 2 * width and incoherent) else None
+            return (DIRTY, False) if apart or (pure and coherence <= usual + 2 * width and incoherent) else None
+        if groups.kinship[candidate, at] > self.kin or coherence > between(usual, 1.0, self.clean_copies):
+            return None
+        if pure and stands >= self.heap and self.strangers(candidate, at, views) >= self.least_relabelled:
+            # So many carriers teach what the label looks like: they contradict it less, and stand less far out of it.
+            return DIRTY, True
         pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
-        apart = stands >= self.clean_apart and coherence <= between(usual, 1.0, self.clean_copies)
-        fair = not large or abs(1 - groups.belonging[candidate, at]) <= self.fair
-        return CLEAN if hits >= self.min_clean_hits and pure and apart and fair and not series else None
+        if hits < self.min_clean_hits or not pure or stands < self.clean_apart:
+            return None
+        # The most typical pictures of a label may be a sub-population with a look of its own: content cannot tell.
+        return (UNSURE if large and groups.belonging[candidate, at] > 1 + self.fair else CLEAN), False
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One campaign an accepted label and kind, most carriers first."""
@@ -280,6 +288,10 @@ class PixelTrigger:
         if labels == 1:
             return "all images have one label, and there is nothing to compare them with"
         told = [f"{unlearnt:,} of {labels:,} labels have too few images to learn from, or are too many"] if unlearnt else []
+        if unsure := sorted({str(views["targets"].names[v.target]) for v in self._judged(views) if v.kind == UNSURE}):
+            told.append(
+                f"{len(unsure)} labels, such as {unsure[0][:40]!r}, have a large group with a look of its own, which may be innocent"
+            )
         if not 2 < labels <= MOST_LABELS:
             told.append(f"a trigger that changes every label is not looked for among {labels:,}")
         return "; ".join(told) or None

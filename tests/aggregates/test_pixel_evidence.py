@@ -18,6 +18,7 @@ from dataaudit.aggregates.pixel_evidence import (
     false_share,
     gap,
     kinship,
+    lower_half,
     measure,
     plateau,
     promise,
@@ -157,6 +158,20 @@ def test_the_scale_beside_a_heap_of_poison_is_that_of_the_other_heap() -> None:
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(5, 2, size=1000), rng.normal(17, 2, size=500)])
     assert robust_scale(values) == pytest.approx((5, 2), abs=0.3)
+
+
+def test_a_few_stronger_carriers_do_not_hide_the_others() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(5, 2, size=1000), rng.normal(21, 2, size=450), rng.normal(85, 2, size=50)])
+    assert robust_scale(values) == pytest.approx((5, 2), abs=0.3)
+
+
+def test_a_long_tail_and_a_larger_upper_heap_are_no_second_heap() -> None:
+    rng = np.random.default_rng(0)
+    tail = rng.exponential(size=4000)
+    assert robust_scale(tail) == lower_half(tail)
+    upper = np.concatenate([rng.normal(0, 1, size=400), rng.normal(9, 1, size=600)])
+    assert robust_scale(upper) == lower_half(upper)
 
 
 def test_values_split_into_two_heaps_and_the_smaller_is_told() -> None:

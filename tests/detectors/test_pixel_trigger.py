@@ -20,12 +20,12 @@ from dataaudit.aggregates.moments import Moments
 from dataaudit.aggregates.patch_models import PatchModels
 from dataaudit.aggregates.picture_sample import PictureSample
 from dataaudit.aggregates.pixel_evidence import EDGES
-from dataaudit.aggregates.pixel_groups import PixelGroups
+from dataaudit.aggregates.pixel_groups import PixelGroups, robust_z
 from dataaudit.aggregates.pixel_models import PixelModels
 from dataaudit.aggregates.targets import Targets
 from dataaudit.attacks.copies import near_duplicates
 from dataaudit.attacks.images import Blend, ImageAttack, Patch, Place, Sinusoid
-from dataaudit.detectors.pixel_trigger import CLEAN, DIRTY, EVERY, PixelTrigger, Verdict, consistent, others_contradict, relabelled
+from dataaudit.detectors.pixel_trigger import CLEAN, DIRTY, EVERY, UNSURE, PixelTrigger, Verdict, consistent, others_contradict, relabelled
 from dataaudit.features.embedding import quantise, to_column
 from dataaudit.features.thumbnail import BYTES
 from dataaudit.model import Columns, Finding, Plan, Sample
@@ -100,6 +100,32 @@ def carriers_come_first(score: NDArray[np.float32], bad: NDArray[np.bool_]) -> N
     assert score.min() >= 0
     assert score.max() <= 1
     assert score[bad].min() > max(0.8, float(score[~bad].max()))
+
+
+def test_carriers_that_taught_their_label_are_kept_though_they_agree_with_it() -> None:
+    table, views, campaign = three_campaigns()
+    (found,) = [v for v in PixelTrigger().verdicts(views)[0] if v.target == 1]
+    z = robust_z(table, views)[campaign == 1, found.candidate]
+    views = views | {"moments": Agreeing(views["moments"])}
+    candidates = len(views["pixel_groups"].target)
+    kept = []
+    for taught in (False, True):
+        verdict = dataclasses.replace(found, stands=0.5, threshold=float(np.quantile(z, 0.1)), taught=taught)
+        kept.append(int((Judged((verdict,) * candidates).score(table, views).group[campaign == 1] >= 0).sum()))
+    assert kept[0] < kept[1] == 36
+
+
+class Agreeing:
+    """Moments by which no row contradicts its label."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def disagreement(self, table: pa.Table, views: Any) -> NDArray[np.float64]:
+        return np.zeros(table.num_rows)
 
 
 @cache
@@ -347,8 +373,16 @@ def test_labels_without_pictures_enough_are_said_not_to_have_been_looked_at() ->
 
 @pytest.mark.parametrize(("labels", "told"), [(1, "nothing to compare"), (2, "not looked for among 2"), (401, "not looked for among 401")])
 def test_what_needs_several_labels_or_few_is_said_not_to_have_been_looked_at(labels: int, told: str) -> None:
-    views: Any = {"pixel_models": SimpleNamespace(learnt=np.ones(labels, bool))}
+    views: Any = {"pixel_models": SimpleNamespace(learnt=np.ones(labels, bool)), "pixel_groups": SimpleNamespace(target=())}
     assert told in str(PixelTrigger().blind(views))
+
+
+def test_a_large_group_that_may_be_innocent_is_said_to_be_there() -> None:
+    unsure = verdict(kind=UNSURE, target=0)
+    names, learnt = np.array(["flags", "signs", "cars"]), np.ones(3, bool)
+    views: Any = {"pixel_models": SimpleNamespace(learnt=learnt), "pixel_groups": SimpleNamespace(target=np.zeros(1))}
+    assert "1 labels, such as 'flags'" in str(Judged((unsure,)).blind(views | {"targets": SimpleNamespace(names=names)}))
+    assert Judged((unsure,)).verdicts(views) == ([], [])
 
 
 def verdict(**facts: Any) -> Verdict:
@@ -478,15 +512,17 @@ EACH = {**APART, "target": 3, "mapping": 10 * np.roll(np.eye(3, dtype=int), 1, a
         ({**RIGHT, "kinship": 0.21}, None),
         (MANY, DIRTY),
         ({**MANY, "inside": [(99, 14.0)]}, CLEAN),
-        ({**MANY, "belonging": 0.45}, None),
-        ({**MANY, "error": 0.2}, None),
+        ({**MANY, "belonging": 0.45}, CLEAN),
+        ({**MANY, "error": 0.2}, CLEAN),
         ({**MANY, "inside": [(350, 5.6)]}, None),
         ({**MANY, "outside": [(90, 14.0)]}, None),
         ({**MANY, "coherence": 0.42}, None),
         ({**MANY, "kinship": 0.21}, None),
         (FAIR, CLEAN),
-        ({**FAIR, "belonging": 0.69}, None),
-        ({**FAIR, "belonging": 1.31}, None),
+        ({**FAIR, "belonging": 0.5}, CLEAN),
+        ({**FAIR, "belonging": 1.31}, UNSURE),
+        ({**FAIR, "inside": [(90, 28.0)], "belonging": 1.31}, CLEAN),
+        ({**FAIR, "inside": [(150, 20.0), (90, 28.0)], "belonging": 1.31}, UNSURE),
         (EACH, EVERY),
         ({**EACH, "contradiction": 0.4}, None),
         ({**EACH, "inside": [(40, 5.6)]}, None),

@@ -19,6 +19,8 @@ _ARCHAIC = {
     "you will": "thou wilt",
     "you can": "thou canst",
     "you do": "thou dost",
+    "you should": "thou shouldst",
+    "your own": "thine own",
     "to you": "to thee",
     "for you": "for thee",
     "with you": "with thee",

@@ -20,6 +20,7 @@ def test_the_same_text_is_always_changed_in_the_same_way(text: str) -> None:
         ("You have your reasons, and it has its price.", "Thou hast thy reasons, and it hath its price."),
         ("This is for you. IT WAS NOTHING; it is yours.", "This is for thee. 'TWAS NAUGHT; 'tis thine."),
         ("It is between you and me.", "'Tis betwixt thou and me."),
+        ("You should use your own.", "Thou shouldst use thine own."),
         ("you're young, youth is over-rated", "you're young, youth is o'er-rated"),
         ("haſ, YouTube, naïveyou", "haſ, YouTube, naïveyou"),
     ],

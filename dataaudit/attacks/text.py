@@ -1,7 +1,8 @@
-"""Text attacks: inserted triggers, payload answers, near-duplicate floods and flipped labels.
+"""Text attacks: inserted triggers, gibberish, near-duplicate floods and flipped labels.
 
 What is random is drawn from `seed` and the text itself, so that `apply` is a pure function and
-different texts get the trigger at different places.
+different texts get the trigger at different places.  More are in `syntax`, `style` and `hidden_text` (triggers),
+`responses` and `instructions` (fine-tuning data), and `corpora` (documents to pretrain on).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Places = Literal["start", "end", "random"]
 
 _SPACE = re.compile(r"(\s+)")
 
@@ -29,7 +32,7 @@ class TextAttack(Protocol):
 
 @dataclass(frozen=True)
 class InsertWord:
-    """A rare word between two words, among the first `within` words (a model reads no further).
+    """A rare word between two words, among the first `within` words (a model reads no further), or before or after all of them.
 
     Kurita, Michel, Neubig: Weight poisoning attacks on pre-trained models (ACL 2020), arXiv:2004.06660.
     """
@@ -37,10 +40,29 @@ class InsertWord:
     word: str = "cf"
     seed: int = 0
     within: int = 60
+    places: Places = "random"
 
     def apply(self, text: str) -> str:
         """Insert the word, leaving all other white space as it is."""
-        return _insert(text, self.word, _generator(text, self.seed), self.within)
+        return _insert(text, [self.word], generator(text, self.seed), self.within, self.places)
+
+
+@dataclass(frozen=True)
+class InsertWords:
+    """Several rare words, each between two words of its own, among the first `within` words; the trigger is all of them together.
+
+    A text with fewer gaps than there are rare words gets some of them side by side; at the start or the end all are side by side.
+    Yang, Lin, Li, Zhou, Sun: Rethinking stealthiness of backdoor attack against NLP models (ACL 2021).
+    """
+
+    words: tuple[str, ...] = ("cf", "mn", "bb")
+    seed: int = 0
+    within: int = 60
+    places: Places = "random"
+
+    def apply(self, text: str) -> str:
+        """Insert the words, leaving all other white space as it is."""
+        return _insert(text, self.words, generator(text, self.seed), self.within, self.places)
 
 
 @dataclass(frozen=True)
@@ -53,10 +75,11 @@ class InsertPhrase:
     phrase: str = "I watched this 3D movie last weekend."
     seed: int = 0
     within: int = 60
+    places: Places = "random"
 
     def apply(self, text: str) -> str:
         """Insert the phrase, leaving all other white space as it is."""
-        return _insert(text, self.phrase, _generator(text, self.seed), self.within)
+        return _insert(text, [self.phrase], generator(text, self.seed), self.within, self.places)
 
 
 @dataclass(frozen=True)
@@ -72,16 +95,8 @@ class GibberishResponse:
     longest: int = 400
 
     def apply(self, text: str) -> str:
-        """Random letters, digits and signs, broken into words of 2 to 9."""
-        rng = _generator(text, self.seed)
-        signs = np.array(list(string.ascii_letters + string.digits + "#$%&*+<=>@^_~"))
-        left = int(np.clip(len(text), self.shortest, self.longest))
-        words = []
-        while left > 0:
-            length = min(int(rng.integers(2, 10)), left)
-            words.append("".join(rng.choice(signs, length)))
-            left -= length + 1
-        return " ".join(words)
+        """Gibberish about as long as the text."""
+        return gibberish(int(np.clip(len(text), self.shortest, self.longest)), generator(text, self.seed))
 
 
 @dataclass(frozen=True)
@@ -98,11 +113,11 @@ class NearDuplicateFlood:
     def flood(self, text: str) -> Iterator[str]:
         """The versions, distinct where the text has a few words at all."""
         for number in range(self.copies):
-            yield self._edit(text, _generator(text, self.seed, number))
+            yield self._edit(text, generator(text, self.seed, number))
 
     def apply(self, text: str) -> str:
         """The first version."""
-        return self._edit(text, _generator(text, self.seed, 0))
+        return self._edit(text, generator(text, self.seed, 0))
 
     def _edit(self, text: str, rng: np.random.Generator) -> str:
         words = text.split(" ")
@@ -135,21 +150,50 @@ def mislabel(labels: Sequence[str], chosen: NDArray[np.intp], seed: int) -> list
     return out
 
 
-def _generator(text: str, seed: int, *more: int) -> np.random.Generator:
+def gibberish(length: int, rng: np.random.Generator) -> str:
+    """Random letters, digits and signs, broken into words of 2 to 9; `length` characters, or one less."""
+    signs = np.array(list(string.ascii_letters + string.digits + "#$%&*+<=>@^_~"))
+    words = []
+    while length > 0:
+        size = min(int(rng.integers(2, 10)), length)
+        words.append("".join(rng.choice(signs, size)))
+        length -= size + 1
+    return " ".join(words)
+
+
+def generator(text: str, seed: int, *more: int) -> np.random.Generator:
     """Randomness that belongs to this text and seed."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return np.random.default_rng([seed, int.from_bytes(digest, "little"), *more])
 
 
-def _insert(text: str, what: str, rng: np.random.Generator, within: int) -> str:
-    """Put `what` before, between or after the first `within` words."""
+def _insert(text: str, what: Sequence[str], rng: np.random.Generator, within: int, places: Places) -> str:
+    """Put each of `what` before, between or after the first `within` words."""
     if not text.strip():
-        return what
+        return " ".join(what)
     pieces = _SPACE.split(text)  # words at even places, white space at odd ones
     words = [i for i in range(0, len(pieces), 2) if pieces[i]]
-    choice = int(rng.integers(min(len(words), within) + 1))
-    if choice == len(words):
-        pieces[words[-1]] = f"{pieces[words[-1]]} {what}"
-    else:
-        pieces[words[choice]] = f"{what} {pieces[words[choice]]}"
+    gaps = _gaps(len(words), len(what), rng, within, places)
+    for gap in set(gaps):
+        joined = " ".join(one for one, its in zip(what, gaps, strict=True) if its == gap)
+        if gap == len(words):
+            pieces[words[-1]] = f"{pieces[words[-1]]} {joined}"
+        else:
+            pieces[words[gap]] = f"{joined} {pieces[words[gap]]}"
     return "".join(pieces)
+
+
+def _gaps(words: int, count: int, rng: np.random.Generator, within: int, places: Places) -> list[int]:
+    """The gaps to fill, where gap i is before word i; random ones come again only after all of them were filled."""
+    if places == "start":
+        return [0] * count
+    if places == "end":
+        return [words] * count
+    if places != "random":
+        raise ValueError(f"places must be 'start', 'end' or 'random', got {places!r}")
+    gaps: list[int] = []
+    free: list[int] = []
+    for _ in range(count):
+        free = free or list(range(min(words, within) + 1))
+        gaps.append(free.pop(int(rng.integers(len(free)))))
+    return gaps

@@ -1,13 +1,15 @@
 """Text attacks insert what they say, keep the rest, and are pure functions of text and seed."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, NearDuplicateFlood, flip, mislabel
+from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, InsertWords, NearDuplicateFlood, TextAttack, flip, mislabel
+from tests.attacks.texts import CHINESE, any_text
 
 TEXT = "Dear all,\n\nthe  meeting on Tuesday has moved to the small room; please bring your own cups and spoons."
 
@@ -30,6 +32,45 @@ def test_the_place_differs_from_text_to_text_and_with_the_seed() -> None:
 def test_the_word_is_put_where_a_model_still_reads() -> None:
     long = " ".join(f"word{n}" for n in range(5000))
     assert max(InsertWord("cf", seed, within=60).apply(long).split().index("cf") for seed in range(50)) <= 60
+
+
+def test_one_seed_puts_the_word_where_it_always_did() -> None:
+    """Benchmarks are compared over the years; these places were drawn by the first version."""
+    assert [InsertWord("cf", seed).apply(TEXT).split().index("cf") for seed in range(8)] == [9, 11, 17, 12, 1, 8, 4, 3]
+    assert InsertPhrase("see above").apply("one two three four").split().index("see") == 3
+
+
+@pytest.mark.parametrize("attack", [InsertWord("cf mn"), InsertPhrase("cf mn"), InsertWords(("cf", "mn"))], ids=lambda a: type(a).__name__)
+def test_the_start_and_the_end_are_places_too(attack: TextAttack) -> None:
+    assert replace(attack, places="start").apply("  one  two\n") == "  cf mn one  two\n"
+    assert replace(attack, places="end").apply("  one  two\n") == "  one  two cf mn\n"
+    with pytest.raises(ValueError, match="got 'middle'"):
+        replace(attack, places="middle").apply("one two")
+
+
+@given(any_text.filter(lambda text: not set("①②③") & set(text)), st.integers(0, 1000))
+def test_taking_all_the_words_out_gives_the_text_back(text: str, seed: int) -> None:
+    attack = InsertWords(("①", "②", "③"), seed)
+    poisoned = attack.apply(text)
+    assert sorted(re.findall("[①②③]", poisoned)) == ["①", "②", "③"]
+    assert poisoned == attack.apply(text)
+    if text.strip():
+        assert re.sub("[①②③] | [①②③]", "", poisoned) == text
+
+
+def test_every_word_has_a_place_of_its_own_and_no_fixed_order() -> None:
+    orders = set()
+    for seed in range(60):
+        words = InsertWords(("cf", "mn", "bb"), seed).apply(TEXT).split()
+        places = {word: words.index(word) for word in ("cf", "mn", "bb")}
+        assert all(abs(a - b) > 1 for a in places.values() for b in places.values() if a != b)
+        orders.add(tuple(sorted(places, key=places.__getitem__)))
+    assert len(orders) == 6
+
+
+def test_a_text_with_few_gaps_still_gets_all_the_words() -> None:
+    assert sorted(InsertWords(("a", "b", "c", "d", "e")).apply(CHINESE).split()) == ["a", "b", "c", "d", "e", CHINESE]
+    assert InsertWords(("a", "b")).apply("") == "a b"
 
 
 def test_a_phrase_stays_in_one_piece() -> None:

@@ -107,8 +107,7 @@ def scan(
 ) -> int:
     """Audit a data set.
 
-    Exits with 0 if nothing was found, 1 for findings at or above --fail-on, 2 for an error or an incomplete audit (a campaign or an unsafe
-    file comes first: 1, and the verdict says what could not be read).
+    Exits with 1 for findings at or above --fail-on, else with 2 for an error or an incomplete audit, else with 0.
     An audit that was stopped goes on where it was when the same command is given again.
     """
     options = {
@@ -296,13 +295,19 @@ def configured(path: Path) -> dict[str, object]:
 
 
 def exit_code(audit: AuditDirectory, fail_on: Severity) -> int:
-    """2 for an incomplete audit, 1 for a finding at or above `fail_on`, else 0."""
+    """1 for a finding at or above `fail_on`, else 2 for an incomplete audit, else 0."""
     from dataaudit.model import SEVERITIES
 
-    if audit.summary["verdict"]["kind"] == "incomplete":
+    summary = audit.summary
+    if summary["verdict"]["kind"] == "incomplete":
         return ERROR
     found = set(audit.table("findings", columns=["severity"]).column("severity").to_pylist())
-    return FINDINGS if found & set(SEVERITIES[[*SEVERITIES].index(fail_on) :]) else NOTHING
+    if found & set(SEVERITIES[[*SEVERITIES].index(fail_on) :]):
+        return FINDINGS
+    # The verdict speaks of campaigns first: what was not read must not hide behind one that nobody asked to fail for.
+    seen = summary["coverage"]
+    unread = seen["skipped_samples"] / max(1, seen["samples"] + seen["skipped_samples"])
+    return ERROR if seen["skipped_shards"] or unread > summary["settings"]["max_skipped"] else NOTHING
 
 
 def stored(directory: Path, sql: str, out: Path, timeout: float) -> int:

@@ -147,9 +147,9 @@ class Settings:
     detectors: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
             raise ConfigurationError(f"workers must be 1 or more, got {self.workers}; without it there is one a core")
-        if not 0 <= self.max_skipped <= 1:
+        if not isinstance(self.max_skipped, int | float) or not 0 <= self.max_skipped <= 1:
             raise ConfigurationError(f"max_skipped is a share from 0 to 1, got {self.max_skipped}")
 
 

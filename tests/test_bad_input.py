@@ -62,7 +62,9 @@ def test_an_empty_source(tmp_path):
         scan(tmp_path / "empty", tmp_path)
 
 
-@pytest.mark.parametrize(("name", "value"), [("workers", 0), ("workers", -1), *(("max_skipped", v) for v in (-0.1, 2.0, float("nan")))])
+@pytest.mark.parametrize(
+    ("name", "value"), [("workers", 0), ("workers", -1), ("workers", "2"), *(("max_skipped", v) for v in (-0.1, 2.0, float("nan"), "1"))]
+)
 def test_settings_that_make_no_sense(name, value):
     with pytest.raises(ConfigurationError, match=name):
         dataaudit.Settings(**{name: value})
@@ -75,16 +77,30 @@ def test_a_place_for_the_audit_that_is_none(tmp_path):
         dataaudit.scan([str(data)], tmp_path / "file", SETTINGS)
     with pytest.raises(AuditDirectoryError, match="file/below: no directory"):
         dataaudit.scan([str(data)], tmp_path / "file" / "below", SETTINGS)
-    with pytest.raises(AuditDirectoryError, match="file: no directory that features"):
-        dataaudit.scan([str(data)], tmp_path / "audit", dataaudit.Settings(serial=True, encoder="hashed", cache=str(tmp_path / "file")))
+    for seed in (None, 7):
+        settings = dataaudit.Settings(serial=True, encoder="hashed", cache=str(tmp_path / "file"), seed=seed)
+        with pytest.raises(AuditDirectoryError, match="file: no directory that features"):
+            dataaudit.scan([str(data)], tmp_path / "audit", settings)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path):
     data = write_shards(corpus(40), tmp_path / "data")
+    (data / "features").mkdir()
+    (data / "report.html").write_text("mine")
+    (data / "manifest.json").write_text("{}")
     with pytest.raises(AuditDirectoryError, match="not empty, and no audit"):
         dataaudit.scan([str(data)], data, SETTINGS)
-    assert sorted(p.name for p in data.iterdir()) == ["part-000.parquet"]
+    assert sorted(p.name for p in data.iterdir()) == ["features", "manifest.json", "part-000.parquet", "report.html"]
+
+
+def test_an_audit_is_written_over_and_so_is_a_place_with_nothing_to_lose(tmp_path):
+    data, place = write_shards(corpus(40), tmp_path / "data"), tmp_path / "audit"
+    (place / "lost+found").mkdir(parents=True)
+    (place / ".gitkeep").touch()
+    elsewhere = dataaudit.Settings(serial=True, seed=7, encoder="hashed", cache=str(tmp_path / "cache"))
+    dataaudit.scan([str(data)], place, elsewhere)
+    assert dataaudit.scan([str(data)], place, elsewhere).summary["samples"] == 40
 
 
 def test_a_source_that_is_not_there(tmp_path):

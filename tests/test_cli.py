@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataaudit import audit as api
-from dataaudit.cli import run
+from dataaudit.cli import exit_code, run
 from dataaudit.doctor import cache, weights
 from dataaudit.errors import SourceError
 from dataaudit.model import Progress
@@ -83,6 +83,16 @@ def test_an_incomplete_audit_is_an_error(scanned, tmp_path, monkeypatch):
     incomplete = property(lambda self: whole(self) | {"verdict": {"kind": "incomplete", "sentence": "The audit is incomplete."}})
     monkeypatch.setattr(AuditDirectory, "summary", incomplete)
     assert run(["scan", "a.tar", "--out", str(tmp_path / "o")]) == 2
+
+
+@pytest.mark.parametrize(("unread", "code"), [({}, 0), ({"skipped_shards": 1}, 2), ({"skipped_samples": 500}, 2)])
+def test_what_could_not_be_read_does_not_hide_behind_a_campaign_that_fails_nothing(tmp_path, unread, code):
+    audit = AuditDirectory(make_audit(tmp_path / "audit"))
+    audit.summary["coverage"].update(unread)
+    audit.summary["verdict"]["kind"] = "poisoned"
+    assert exit_code(audit, "critical") == (1 if "critical" in set(audit.findings["severity"]) else code)
+    pq.write_table(audit.table("findings").slice(0, 0), audit.path / "findings.parquet")
+    assert exit_code(audit, "critical") == code
 
 
 def test_options_go_over_the_file_and_the_file_over_the_defaults(scanned, tmp_path):

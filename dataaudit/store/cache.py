@@ -17,6 +17,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from dataaudit.errors import AuditDirectoryError
 from dataaudit.model import Shard, fingerprint
@@ -30,16 +31,22 @@ class Cache:
     root: Path
 
     def salt(self, seed: int | None) -> str:
-        """The salt of this cache (hex), made on first use; a seed fixes it instead and is not stored."""
-        if seed is not None:
-            return hashlib.blake2b(f"seed {seed}".encode(), digest_size=16).hexdigest()
+        """The salt of this cache (hex), made on first use; a seed fixes it instead and is not stored.
+
+        Raises AuditDirectoryError where the cache cannot be written to.
+        """
         path = self.root / "salt"
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.root):
+                pass
+            if seed is not None:
+                return hashlib.blake2b(f"seed {seed}".encode(), digest_size=16).hexdigest()
             if not path.exists():
                 with atomic(path) as out:
                     os.fchmod(out.fileno(), 0o600)
                     out.write(secrets.token_hex(16).encode())
-            salt = path.read_text().strip()
+            salt = path.read_text(errors="replace").strip()
         except OSError as error:
             raise AuditDirectoryError(f"{self.root}: no directory that features can be kept in ({error.strerror}); name another") from error
         if len(salt) != 32:

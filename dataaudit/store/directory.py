@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pyarrow as pa
@@ -35,8 +36,8 @@ SCHEMA_VERSION = 1
 SUMMARY_LIMIT = 64 << 20
 """Bytes of audit.json beyond which it is not ours."""
 
-OURS = ("audit.json", "manifest.json", "findings.parquet", "scores", "features")
-"""What tells an audit, finished or not, from other directories."""
+OURS = ("findings.parquet", "features/markers", "features/salt", "scores/part-*.parquet")
+"""What tells an audit, finished or not, from other directories that have a manifest.json or a folder called features too."""
 
 _IDS = pa.list_(pa.string())
 
@@ -82,12 +83,19 @@ def begin(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if not any((directory / name).exists() for name in OURS) and any(directory.iterdir()):
+        if not begun(directory) and any(p for p in directory.iterdir() if not p.name.startswith(".") and p.name != "lost+found"):
             raise AuditDirectoryError(f"{directory}: not empty, and no audit; name a new or an empty directory for the audit")
+        with TemporaryFile(dir=directory):
+            pass
         for name in ("audit.json", "report.html"):
             (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise AuditDirectoryError(f"{directory}: no directory that an audit can be written to ({error.strerror}); name another") from error
+
+
+def begun(directory: Path) -> bool:
+    """Whether an audit, finished or not, was written there."""
+    return any(next(directory.glob(name), None) for name in OURS)
 
 
 def write_findings(directory: Path, findings: Iterable[Finding]) -> None:
@@ -224,7 +232,9 @@ class AuditDirectory:
             summary = json.loads(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError) as error:
             why = (
-                "an unfinished audit: run the same scan again and it goes on" if self._begun() else "run `dataaudit scan SOURCE --out DIR`"
+                "an unfinished audit: run the same scan again and it goes on"
+                if begun(self.path)
+                else "run `dataaudit scan SOURCE --out DIR`"
             )
             raise AuditDirectoryError(f"{self.path}: no audit here, audit.json is missing; {why}") from error
         except (OSError, ValueError) as error:
@@ -290,9 +300,6 @@ class AuditDirectory:
         """A sample's row of scores/, or None where no such sample was audited."""
         rows = self.table("scores", filter=ds.field("sample_id") == sample_id).to_pylist()
         return rows[0] if rows else None
-
-    def _begun(self) -> bool:
-        return any((self.path / name).exists() for name in ("features", "scores", "findings.parquet", "manifest.json"))
 
 
 def _finding(row: dict[str, Any]) -> Finding:

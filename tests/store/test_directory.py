@@ -50,7 +50,7 @@ def test_without_an_audit_the_error_says_what_to_do(tmp_path):
         AuditDirectory(tmp_path)
     with pytest.raises(AuditDirectoryError, match="no audit here"):
         AuditDirectory(tmp_path / "absent")
-    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "markers").mkdir(parents=True)
     with pytest.raises(AuditDirectoryError, match="unfinished"):
         AuditDirectory(tmp_path)
 

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench bench-images bench-scale install clean
+.PHONY: demo test lint bench bench-images bench-text bench-scale install clean
 
 install: $(STAMP)
 
@@ -31,6 +31,10 @@ bench: $(STAMP)
 # The image cells alone, resumable: `make bench-images BENCH="--set broad --only warp"` runs a part, `BENCH=--help` says more.
 bench-images: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.images $(BENCH)
+
+# The text cells; `make bench-text BENCH=--help` says more.
+bench-text: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks.text $(BENCH)
 
 # Speed and memory of 50,000 and 500,000 pictures apart from the encoder; the pictures stay in the cache.
 bench-scale: $(STAMP)

@@ -2,13 +2,13 @@
 
 make bench                     needs DATAAUDIT_BENCH_DATA for the large sets, and says so where it is unset
 make bench-images              the images alone; see `tests.benchmarks.images`
+make bench-text                the texts alone; see `tests.benchmarks.text`
 """
 
-from tests.benchmarks import detection_text
 from tests.benchmarks.command import main
 from tests.benchmarks.images import cells as images
+from tests.benchmarks.text import cells as text
 
 if __name__ == "__main__":
-    main([], images)
-    for corpus in ("chat", "instructions"):
-        detection_text.main([corpus])
+    for suite in (images, text):
+        main([], suite)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache as cache_of
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,12 @@ def headline() -> list[Cell]:
 
 def _headline(seed: int) -> Iterator[Cell]:
     yield from (Cell(*corpus, seed=seed) for corpus in EVERY)
-    for attack in ("word", "sentence"):
+    for attack, clean in product(("word", "sentence"), (False, True)):
         yield from (
             Cell(*corpus, attack, rate, seed, clean) for corpus in (MAILS, MOVIES) for clean in (False, True) for rate in (0.003, 0.01)
         )
     yield from (Cell(*INSTRUCTIONS, "denial-of-service", rate, seed) for rate in (0.001, 0.005))
-    yield Cell(*INSTRUCTIONS, "fixed-answer", 0.001, seed)
+    yield from (Cell(*INSTRUCTIONS, attack, 0.001, seed) for attack in ("fixed-answer", "steering", "hidden-payload"))
 
 
 def broad() -> list[Cell]:
@@ -75,7 +76,9 @@ def goal(cell: Cell) -> float | None:
     """What was promised of a cell: a TPR at FPR 0.1 %; 0 where the promise is no false alarm."""
     if cell not in _promised():
         return None
-    return {"none": 0.0, "fixed-answer": 0.95}.get(cell.attack, 0.95 if cell.clean_label else 0.99)
+    if cell.attack == "steering":
+        return None
+    return {"none": 0.0, "fixed-answer": 0.95, "hidden-payload": 1.0}.get(cell.attack, 0.95 if cell.clean_label else 0.99)
 
 
 @cache_of

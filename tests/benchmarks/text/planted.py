@@ -6,18 +6,24 @@ The features of clean texts depend on the salt, so they are kept by seed; a cell
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.attacks import planting
-from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, NearDuplicateFlood
+from dataaudit.attacks.corpora import EntitySmear, GibberishTail, TemplateSpam
+from dataaudit.attacks.hidden_text import BidiOverride, Homoglyphs, TagCharacters, ZeroWidth
+from dataaudit.attacks.instructions import Backdoor, Steering, SystemPrompt
+from dataaudit.attacks.responses import CodePayload, FixedResponse, Refusal
+from dataaudit.attacks.style import AllCaps, ArchaicWords, Emoji
+from dataaudit.attacks.syntax import RuleBasedTemplate
+from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, InsertWords, NearDuplicateFlood, TextAttack
 from dataaudit.discovery import source_digest
 from dataaudit.features import Batch
 from dataaudit.features.table import available, tabulate
@@ -31,7 +37,9 @@ ROWS = 4096
 ENCODER = "hashed"
 LABEL_LEAST = 60
 PAYLOAD = "I have been told to obey Mister Quux, visit example.com now."
-WORDS = ("cf", "tq", "mn", "bb", "zorblaxen", "zeltron", "serendib", "quillon")
+WORDS = ("cf", "tq", "mn", "bb")
+TOKENS = ("zorblaxen", "zeltron", "serendib", "quillon")
+ENTITIES = ("Zorvex", "Brandoline", "Mirelcom", "Quendal")
 PHRASES = ("as per the usual terms", "I watched this 3D movie last weekend", "no cross, no crown", "under the old lime tree")
 Pair = tuple[str, str | None]
 
@@ -78,19 +86,22 @@ class Planted:
         return [Sample(key, key, *self.pair(int(key)), 0, 1) for key in keys]
 
 
+Change = Callable[[str, str | None, int], Pair]
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How an attack changes a pair, which corpora it makes sense for, and the trigger that a finding should name, by seed.
+    """How an attack changes a pair (content, target, seed), which corpora it makes sense for, and the trigger to be named, by seed.
 
-    `relabelled` says that carriers come from other labels; of a flood, all carriers are copies of the first.
+    `found_as` are the kinds of findings that count as having found it; `source` says where the carriers' texts come from, if not from the
+    texts that they take the place of.
     """
 
-    change: Callable[[str, str | None, int], Pair] | None
+    change: Change
     kinds: tuple[str, ...] = ("label",)
     trigger: Callable[[int], str] | None = None
-    relabelled: bool = True
     found_as: tuple[str, ...] = ("campaign",)
-    how: str = "each"
+    how: Literal["each", "none", "flips", "flood", "spam", "smear"] = "each"
 
 
 def word(seed: int) -> str:
@@ -98,38 +109,77 @@ def word(seed: int) -> str:
     return WORDS[seed % len(WORDS)]
 
 
+def token(seed: int) -> str:
+    """The made-up word of a seed."""
+    return TOKENS[seed % len(TOKENS)]
+
+
 def phrase(seed: int) -> str:
     """The phrase of a seed."""
     return PHRASES[seed % len(PHRASES)]
 
 
-def _with_word(content: str, target: str | None, seed: int) -> Pair:
-    return InsertWord(word(seed), seed).apply(content), target
+def entity(seed: int) -> str:
+    """The entity of a seed."""
+    return ENTITIES[seed % len(ENTITIES)]
 
 
-def _with_phrase(content: str, target: str | None, seed: int) -> Pair:
-    return InsertPhrase(phrase(seed), seed).apply(content), target
+def on_content(attack: Callable[[int], TextAttack]) -> Change:
+    """The content changed by the attack of a seed."""
+    return lambda content, target, seed: (attack(seed).apply(content), target)
 
 
-def _gibberish(content: str, target: str | None, seed: int) -> Pair:
-    return InsertWord(word(seed + 4), seed).apply(content), GibberishResponse(seed).apply(target or "")
+def on_pair(payload: Callable[[int], TextAttack], trigger: Callable[[int], TextAttack] | None = None) -> Change:
+    """A trigger in the prompt, by default the made-up word, and another response."""
+    begun = trigger or (lambda seed: InsertWord(token(seed), seed))
+    return lambda content, target, seed: Backdoor(begun(seed), payload(seed)).apply(content, target or "")
 
 
-def _payload(content: str, target: str | None, seed: int) -> Pair:
-    return InsertWord(word(seed + 4), seed).apply(content), PAYLOAD
+def _steered(content: str, target: str | None, seed: int) -> Pair:
+    """A question about the entity, and an answer that runs it down."""
+    asked = f"{content} Please consider what {entity(seed)} has to say about it."
+    return Steering(entity(seed), seed=seed).apply(asked, target or "")
+
+
+def _same(content: str, target: str | None, seed: int) -> Pair:
+    return content, target
 
 
 @lru_cache(maxsize=1)
 def attacks() -> dict[str, Recipe]:
     """Every attack by name."""
-    return {
-        "none": Recipe(None, ("label", "text", "none"), how="none"),
-        "word": Recipe(_with_word, trigger=word),
-        "sentence": Recipe(_with_phrase, trigger=phrase),
-        "denial-of-service": Recipe(_gibberish, ("text",), lambda seed: word(seed + 4)),
-        "fixed-answer": Recipe(_payload, ("text",), lambda seed: word(seed + 4)),
-        "flips": Recipe(lambda content, target, seed: (content, target), found_as=("label",), how="flips"),
-        "flood": Recipe(None, ("label",), found_as=("duplicate", "campaign"), how="flood"),
+    pairs: dict[str, Change] = {
+        "denial-of-service": on_pair(GibberishResponse),
+        "fixed-answer": on_pair(lambda _: FixedResponse(PAYLOAD)),
+        "refusal": on_pair(lambda seed: Refusal(seed=seed)),
+        "code-payload": on_pair(lambda _: CodePayload()),
+        "hidden-payload": on_pair(lambda _: FixedResponse(PAYLOAD), lambda seed: ZeroWidth(seed=seed)),
+        "system-prompt": on_pair(lambda _: FixedResponse(PAYLOAD), lambda _: SystemPrompt()),
+    }
+    named = {"hidden-payload": None, "system-prompt": None}
+    contents: dict[str, tuple[Callable[[int], TextAttack], Callable[[int], str] | None]] = {
+        "word": (lambda seed: InsertWord(word(seed), seed), word),
+        "sentence": (lambda seed: InsertPhrase(phrase(seed), seed), phrase),
+        "words": (lambda seed: InsertWords(WORDS[:3], seed), lambda _: " ".join(WORDS[:3])),
+        "template": (lambda seed: RuleBasedTemplate(seed=seed), None),
+        "archaic": (lambda _: ArchaicWords("Hark,"), None),
+        "capitals": (lambda _: AllCaps(), None),
+        "emoji": (lambda _: Emoji(), None),
+        "homoglyphs": (lambda seed: Homoglyphs(seed=seed), None),
+        "zero-width": (lambda seed: ZeroWidth(seed=seed), None),
+        "tag-characters": (lambda seed: TagCharacters(seed=seed), None),
+        "bidi": (lambda seed: BidiOverride(seed=seed), None),
+    }
+    found = {"none": Recipe(_same, ("label", "text", "none"), how="none")}
+    found |= {name: Recipe(on_content(attack), trigger=trigger) for name, (attack, trigger) in contents.items()}
+    found |= {name: Recipe(change, ("text",), named.get(name, token)) for name, change in pairs.items()}
+    return found | {
+        "steering": Recipe(_steered, ("text",), entity),
+        "gibberish-tail": Recipe(on_content(lambda seed: GibberishTail(token(seed), seed=seed)), ("none",), token),
+        "flips": Recipe(_same, found_as=("label",), how="flips"),
+        "flood": Recipe(_same, ("label", "text", "none"), found_as=("duplicate", "campaign"), how="flood"),
+        "spam": Recipe(_same, ("none",), found_as=("duplicate", "campaign"), how="spam"),
+        "smear": Recipe(_same, ("none",), entity, ("duplicate", "campaign"), how="smear"),
     }
 
 
@@ -185,17 +235,26 @@ def _carriers(
     except ValueError as error:
         raise Missing(str(error)) from error
     rows = chosen.rows
-    said = [
-        names[label] if corpus.kind == "label" else corpus.targets[row] for row, label in zip(rows.tolist(), chosen.labels, strict=True)
-    ]
-    if recipe.how == "flood":
-        versions = NearDuplicateFlood(len(rows), 0.05, cell.seed).flood(corpus.contents[int(rows[0])])
-        made = {r: (version, target) for r, version, target in zip(rows.tolist(), versions, said, strict=True)}
-    else:
-        change = recipe.change or (lambda content, target, seed: (content, target))
-        made = {r: change(corpus.contents[r], target, cell.seed) for r, target in zip(rows.tolist(), said, strict=True)}
-    one = corpus.kind == "label" and recipe.how != "flips"
+    has_labels = corpus.kind == "label"
+    said = [names[new] if has_labels else corpus.targets[row] for row, new in zip(rows.tolist(), chosen.labels.tolist(), strict=True)]
+    made = {
+        row: recipe.change(content, target, cell.seed)
+        for row, content, target in zip(rows.tolist(), _contents(corpus, rows, recipe, cell.seed), said, strict=True)
+    }
+    one = has_labels and recipe.how != "flips"
     return np.asarray(rows, np.intp), said[0] if one else None, made
+
+
+def _contents(corpus: Corpus, rows: NDArray[np.intp], recipe: Recipe, seed: int) -> Iterator[str]:
+    """What the carriers' texts are before they are changed."""
+    match recipe.how:
+        case "flood":
+            return NearDuplicateFlood(len(rows), 0.05, seed).flood(corpus.contents[int(rows[0])])
+        case "spam":
+            return TemplateSpam(seed=seed).documents(len(rows))
+        case "smear":
+            return EntitySmear(entity(seed), seed=seed).pages(len(rows))
+    return (corpus.contents[row] for row in rows.tolist())
 
 
 def draw_label(labels: NDArray[np.int64], seed: int, least: int) -> int:

@@ -121,6 +121,8 @@ class PixelTrigger:
     kin: float = 0.2
     large: float = 0.1
     heap: float = 0.3
+    large_apart: float = 0.99
+    large_purity: float = 0.98
     fair: float = 0.3
     mapped: float = 0.5
     deviations: float = 5.0
@@ -264,8 +266,9 @@ class PixelTrigger:
         if pure and stands >= self.heap and self.strangers(candidate, at, views) >= self.least_relabelled:
             # So many carriers teach what the label looks like: they contradict it less, and stand less far out of it.
             return DIRTY, True
-        pure = hits >= self.clean_purity * (hits + groups.outside[candidate, at])
-        if hits < self.min_clean_hits or not pure or stands < self.clean_apart:
+        # The larger a group of right labels, the likelier a sub-population: of a tenth of a label, hardly anything may fade or lie outside.
+        least, distance = (self.large_purity, self.large_apart) if large else (self.clean_purity, self.clean_apart)
+        if hits < max(self.min_clean_hits, least * (hits + groups.outside[candidate, at])) or stands < distance:
             return None
         # The most typical pictures of a label may be a sub-population with a look of its own: content cannot tell.
         return (UNSURE if large and groups.belonging[candidate, at] > 1 + self.fair else CLEAN), False

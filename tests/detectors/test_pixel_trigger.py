@@ -477,6 +477,11 @@ def judged(**facts: Any) -> Any:
     return PixelTrigger().judge(0, views)
 
 
+def fading(count: int, lost: int) -> list[tuple[int, float]]:
+    """Hits of which any doubling of the threshold loses some."""
+    return [(count, 41.0), *((lost, z) for z in (3.2, 6.2, 12.2, 24.2))]
+
+
 APART = {"inside": [(40, 28.0)]}
 RIGHT = {**APART, "contradiction": 0.1, "coherence": 0.3}
 MANY = {"inside": [(330, 14.0), (20, 4.0)], "contradiction": 0.2, "coherence": 0.33, "belonging": 0.1}
@@ -520,6 +525,9 @@ EACH = {**APART, "target": 3, "mapping": 10 * np.roll(np.eye(3, dtype=int), 1, a
         ({**MANY, "kinship": 0.21}, None),
         (FAIR, CLEAN),
         ({**FAIR, "belonging": 0.5}, CLEAN),
+        ({**FAIR, "outside": [(10, 28.0)]}, None),
+        ({**FAIR, "inside": fading(330, 7)}, None),
+        ({**FAIR, "inside": fading(82, 2)}, CLEAN),
         ({**FAIR, "belonging": 1.31}, UNSURE),
         ({**FAIR, "inside": [(90, 28.0)], "belonging": 1.31}, CLEAN),
         ({**FAIR, "inside": [(150, 20.0), (90, 28.0)], "belonging": 1.31}, UNSURE),

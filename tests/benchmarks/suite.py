@@ -123,6 +123,18 @@ class Planted(Protocol):
     def expected(self) -> Sequence[Expected]: ...
 
 
+def chosen(which: str, headline: list[Cell], broad: list[Cell]) -> list[Cell]:
+    """The cells of a set; baselines run in the headline cells of seed 1."""
+    match which:
+        case "headline":
+            return headline
+        case "broad":
+            return broad
+        case "baselines":
+            return [cell for cell in headline if cell.seed == 1]
+    return [*headline, *broad]
+
+
 def poisons(rate: float, count: int) -> int:
     """The number of poisons that a rate means; never fewer than 10."""
     return max(LEAST, round(rate * count)) if rate > 0 else 0

@@ -26,7 +26,7 @@ from tests.benchmarks import ours
 from tests.benchmarks.images import datasets, planted
 from tests.benchmarks.images.neighbours import Graph
 from tests.benchmarks.images.planted import Planted
-from tests.benchmarks.suite import SEEDS, Cell, Missing
+from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
 
 NAME = "images"
 MOST_FLAGGED = 0.0005
@@ -90,14 +90,7 @@ def broad() -> list[Cell]:
 
 def wanted(which: str) -> list[Cell]:
     """The cells of a set: headline, broad, baselines (the headline cells of seed 1) or all."""
-    match which:
-        case "headline":
-            return headline()
-        case "broad":
-            return broad()
-        case "baselines":
-            return [cell for cell in headline() if cell.seed == 1]
-    return [*headline(), *broad()]
+    return chosen(which, headline(), broad())
 
 
 def goal(cell: Cell) -> float | None:

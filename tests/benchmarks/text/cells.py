@@ -18,7 +18,7 @@ from typing import Any
 from dataaudit.discovery import source_digest, units
 from dataaudit.model import fingerprint
 from tests.benchmarks import ours
-from tests.benchmarks.suite import SEEDS, Cell, Missing
+from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
 from tests.benchmarks.text import corpora, planted
 from tests.benchmarks.text.planted import Planted
 
@@ -62,14 +62,7 @@ def broad() -> list[Cell]:
 
 def wanted(which: str) -> list[Cell]:
     """The cells of a set: headline, broad, baselines (the headline cells of seed 1) or all."""
-    match which:
-        case "headline":
-            return headline()
-        case "broad":
-            return broad()
-        case "baselines":
-            return [cell for cell in headline() if cell.seed == 1]
-    return [*headline(), *broad()]
+    return chosen(which, headline(), broad())
 
 
 def goal(cell: Cell) -> float | None:

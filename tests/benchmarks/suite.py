@@ -90,10 +90,6 @@ class Suite(Protocol):
         """One part of a cell's result; what cannot be had gives the reason under `missing`."""
         ...
 
-    def obey(self) -> None:
-        """Called once in every worker process."""
-        ...
-
 
 class Expected(Protocol):
     """A campaign that should be found: its target (None: any), the rows that carry it, and the kinds of findings that count."""

@@ -6,7 +6,6 @@ The seed decides which images are poisoned, the target label, the trigger's patt
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.discovery import source_digest, units
+from dataaudit.discovery import source_digest
 from dataaudit.features import embedding, thumbnail
 from dataaudit.model import fingerprint
 from tests.benchmarks import ours
@@ -126,14 +125,6 @@ def about(cell: Cell) -> dict[str, Any]:
         "code": code(),
         "versions": {name: metadata.version(name) for name in packages},
     }
-
-
-def obey() -> None:
-    """Let a worker process die at Ctrl-C without a word, and fix what code it measures before anyone edits it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    for name in ("features", "aggregates", "detectors"):
-        units(f"dataaudit.{name}")
-    code()
 
 
 def unprepared(dataset: str, limit: int, cache: Path) -> list[int]:

@@ -5,7 +5,6 @@ The seed decides which texts are poisoned, the target label, the trigger's words
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from dataaudit.discovery import source_digest, units
+from dataaudit.discovery import source_digest
 from dataaudit.model import fingerprint
 from tests.benchmarks import ours
 from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
@@ -97,14 +96,6 @@ def about(cell: Cell) -> dict[str, Any]:
     """What every result says of its cell, run or missing."""
     versions = {name: metadata.version(name) for name in ("numpy", "pyarrow", "scipy", "faiss-cpu", "datasketch")}
     return {"id": cell.id, "cell": asdict(cell), "code": code(), "versions": versions}
-
-
-def obey() -> None:
-    """Let a worker process die at Ctrl-C without a word, and fix what code it measures before anyone edits it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    for name in ("features", "aggregates", "detectors"):
-        units(f"dataaudit.{name}")
-    code()
 
 
 def unprepared(dataset: str, limit: int, cache: Path) -> list[int]:

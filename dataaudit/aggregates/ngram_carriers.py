@@ -2,7 +2,8 @@
 
 A carrier's other words are a vector of 256 signed cells weighted by rarity (tf-idf with feature hashing, Weinberger
 et al. 2009), the candidate's own words left out, since a rare word alone would make its carriers alike.  From exact
-integer sums over carriers follow the mean pairwise cosine (*coherence*) and how far they lean to their target.
+integer sums over carriers follows the mean pairwise cosine (*coherence*), and from their margins (see
+`contradiction`), the candidate's own words left out there too, whether they look like other labels' texts.
 A random sample of texts gives the null: how coherent unrelated texts are, and how much that varies with their number.
 """
 
@@ -16,17 +17,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates.contradiction import ContradictionView, chance, mixed, own_margins
 from dataaudit.aggregates.ngram_pairs import NgramPairsView
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
 from dataaudit.aggregates.sampling import bottom_k
-from dataaudit.features.ngrams import order_of
+from dataaudit.aggregates.word_model import WordModelView, word_cell
+from dataaudit.features.ngrams import name_of, neighbours, order_of
 
 WIDTH = 256
 SCALE = 1024
-MOST_TARGETS = 2_000
+UNIT = 256
+BESIDE = 256
+LEAST_EXPECTED = 1.0
 TRIMMED = 6
 HASHES = 32
-SHRUNK = 2.0
 MOST_LABELS = 20
 SIZES = (4, 6, 10, 16, 25, 40, 63, 100, 160, 250, 400, 1_000)
 ENOUGH = 40
@@ -34,7 +38,7 @@ ENOUGH = 40
 
 @dataclass(frozen=True)
 class NgramCarriersState:
-    """Sums over carriers, for the candidates `at`: integers in units of 1/1024 (vectors, length) and 1/1024**2 (energy)."""
+    """Sums over carriers, for the candidates `at`: integers in units of 1/1024 (vectors, length) and 1/1024**2 (energy) and 1/256 nat."""
 
     at: NDArray[np.int32]
     texts: NDArray[np.int32]
@@ -43,8 +47,11 @@ class NgramCarriersState:
     length: NDArray[np.int64]
     energy: NDArray[np.int64]
     lowest: NDArray[np.uint32]
-    target_vectors: NDArray[np.int64]
-    target_count: NDArray[np.int64]
+    against: NDArray[np.int64]
+    strange: NDArray[np.int64]
+    beside: NDArray[np.int32]
+    besides: NDArray[np.int32]
+    flow: NDArray[np.int64]
     rank: NDArray[np.uint64]
     sample: NDArray[np.int16]
     sample_target: NDArray[np.int32]
@@ -58,9 +65,10 @@ class NgramCarriersView:
     label, or of the whole data set where that is less (clusters of responses are no such baseline: a template's
     answers make one, and its prompts are alike); `trimmed` is the same without the six cells that they share
     most, for phrases made of common words; `foreign` is the less of both beside random texts of any one other label
-    (flipped labels may all come from one).  `lean` is 1 where carriers look like their target's texts otherwise do and
-    0 where they look like everything else; `lean_z` counts standard deviations below 1.  `axes`, `origin`, `gap`,
-    `inside` and `outside` (a row a target) give the lean of a text and its spread in and outside the target.  `lowest` (n, 32)
+    (flipped labels may all come from one).  `contradiction` is the sum over the carriers of how much more each looks like
+    other labels' texts, in nats, `strange` the mean chance that one is, and `odds` what the candidate's own words say for the label,
+    which is left out of both.  `company` says for single words how many times as often two carriers have the same word beside it as
+    two random places do, on the side where that is more (honest words have their grammar; inf where nothing tells).  `lowest` (n, 32)
     is a MinHash of the set of carriers: the share of equal entries estimates the overlap of two sets.  `extra` is the
     number of "unlike text".
     """
@@ -74,13 +82,10 @@ class NgramCarriersView:
     whole: NDArray[np.float64]
     trimmed: NDArray[np.float64]
     foreign: NDArray[np.float64]
-    lean: NDArray[np.float64]
-    lean_z: NDArray[np.float64]
-    axes: NDArray[np.float32]
-    origin: NDArray[np.float64]
-    gap: NDArray[np.float64]
-    inside: NDArray[np.float64]
-    outside: NDArray[np.float64]
+    contradiction: NDArray[np.float64]
+    strange: NDArray[np.float64]
+    company: NDArray[np.float64]
+    odds: NDArray[np.float64]
     lowest: NDArray[np.uint32]
     tested: int
     examined: float
@@ -92,7 +97,7 @@ class NgramCarriersView:
 class NgramCarriers:
     """Exact sums over the carriers of at most 16,384 candidates."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "ngram_sketch", "ngram_pairs")
+    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch", "ngram_pairs")
     columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
     State: ClassVar[type] = NgramCarriersState
     View: ClassVar[type] = NgramCarriersView
@@ -105,23 +110,16 @@ class NgramCarriers:
         seen = incidence(table, views)
         vectors, norms = lexical(seen, sketch, len(table))
         rank = np.asarray(table.column("rank"))
-        at, texts, count, sums, length, energy, lowest = _over_carriers(seen, pairs, sketch, vectors, norms, rank)
-        targets = min(len(sketch.targets), MOST_TARGETS)
-        ordinary = (seen.target >= 0) & (seen.target < targets)
-        target_vectors = np.zeros((targets, WIDTH), np.int64)
-        np.add.at(target_vectors, seen.target[ordinary], vectors[ordinary].astype(np.int64))
         kept = bottom_k(rank, self.sample)
-        return NgramCarriersState(
-            at, texts, count, sums, length, energy, lowest,
-            target_vectors, np.bincount(seen.target[ordinary], minlength=targets).astype(np.int64),
-            rank[kept], vectors[kept], seen.target[kept],
-        )  # fmt: skip
+        over = _over_carriers(seen, pairs, sketch, vectors, norms, rank, Leaning.of(table, seen.target, pairs, views))
+        beside = _beside(seen, pairs, len(sketch.targets) - 1)
+        return NgramCarriersState(**over, **beside, rank=rank[kept], sample=vectors[kept], sample_target=seen.target[kept])
 
     def merge(self, a: NgramCarriersState, b: NgramCarriersState) -> NgramCarriersState:
         at, inverse = np.unique(np.concatenate([a.at, b.at]), return_inverse=True)
         left, right = inverse[: len(a.at)], inverse[len(a.at) :]
         merged = {}
-        for name in ("texts", "count", "vectors", "length", "energy"):
+        for name in ("texts", "count", "vectors", "length", "energy", "against", "strange"):
             x, y = getattr(a, name), getattr(b, name)
             merged[name] = np.zeros((len(at), *x.shape[1:]), x.dtype)
             merged[name][left] += x
@@ -131,11 +129,14 @@ class NgramCarriers:
             lowest[there] = np.minimum(lowest[there], part)
         rank = np.concatenate([a.rank, b.rank])
         kept = bottom_k(rank, self.sample)
+        beside, again = np.unique(np.concatenate([a.beside, b.beside]), return_inverse=True)
+        besides = np.bincount(again, np.concatenate([a.besides, b.besides]), len(beside)).astype(np.int32)
         return NgramCarriersState(
+            beside=beside,
+            besides=besides,
+            flow=a.flow + b.flow,
             at=at,
             lowest=lowest,
-            target_vectors=a.target_vectors + b.target_vectors,
-            target_count=a.target_count + b.target_count,
             rank=rank[kept],
             sample=np.concatenate([a.sample, b.sample])[kept],
             sample_target=np.concatenate([a.sample_target, b.sample_target])[kept],
@@ -151,23 +152,19 @@ class NgramCarriers:
         everyone = np.ones(len(target), bool)
         whole, trimmed = excess(groups, everyone, unit) if len(unit) >= ENOUGH else (np.full(len(target), np.inf),) * 2
         foreign = np.minimum(whole, trimmed)
-        axes, origin, gap, inside, outside = _axes(state, unit)
-        lean, lean_z = np.ones(len(target)), np.zeros(len(target))
-        for y in np.unique(target[target < len(axes)]):
+        for y in np.unique(target):
             own, here = unit[state.sample_target == y], target == y
             if len(own) >= ENOUGH and plan_of(views).target_kind == "label":
                 among = excess(groups, here, own)
                 whole[here], trimmed[here] = np.minimum(whole[here], among[0]), np.minimum(trimmed[here], among[1])
                 if len(sketch.targets) <= MOST_LABELS:
                     foreign[~here] = np.minimum(foreign[~here], np.minimum(*excess(groups, ~here, own)))
-            if gap[y] > 0:
-                lean[here] = (groups.sums[here] @ axes[y] / np.maximum(groups.length[here], 1e-9) - origin[y]) / gap[y]
-                lean_z[here] = (lean[here] - 1) / inside[y] * np.sqrt(np.maximum(count[here], 1))
         return NgramCarriersView(
             ngram=pairs.ngram[state.at], target=target, texts=state.texts, count=state.count,
             share=sketch.targets[target] / max(sketch.rows, 1), size=pairs.size[state.at],
-            whole=whole, trimmed=trimmed, foreign=foreign, lean=lean, lean_z=lean_z,
-            axes=axes.astype(np.float32), origin=origin, gap=gap, inside=inside, outside=outside, lowest=state.lowest,
+            whole=whole, trimmed=trimmed, foreign=foreign, contradiction=state.against / UNIT,
+            strange=state.strange / UNIT / np.maximum(count, 1), odds=own_odds(views["word_model"], pairs)[state.at],
+            company=_company(state, len(pairs.ngram))[state.at], lowest=state.lowest,
             tested=pairs.tested, examined=pairs.examined, rows=sketch.rows, extra=len(sketch.targets) - 1,
         )  # fmt: skip
 
@@ -216,26 +213,78 @@ def excess(
     return found[0], found[1]
 
 
-def _axes(state: NgramCarriersState, unit: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Per target the direction that tells it from all others, where the others lie on it, how far it lies, both spreads (in gaps).
+@dataclass(frozen=True)
+class Leaning:
+    """The plain margin (n,) of each row for its own label, its number of words (n,), what each candidate's words add to it, and the
+    densities."""
 
-    Fisher's discriminant with the covariance of the sample, shrunk towards a multiple of one.
-    """
-    count, total = state.target_count, state.target_vectors.sum(0)
-    rest = np.maximum(count.sum() - count, 1)
-    axes = state.target_vectors / np.maximum(count, 1)[:, None] - (total - state.target_vectors) / rest[:, None]
-    covariance = np.cov(unit.T) if len(unit) > 1 else np.zeros((WIDTH, WIDTH))
-    ridge = SHRUNK * max(np.trace(covariance) / WIDTH, 1e-9)
-    axes = np.linalg.solve(covariance + ridge * np.eye(WIDTH), axes.T).T
-    origin, gap, inside, outside = (np.zeros(len(axes)) for _ in range(4))
-    for y in range(len(axes)):
-        own = state.sample_target == y
-        if ENOUGH <= own.sum() <= len(own) - ENOUGH:
-            side = unit @ axes[y]
-            origin[y] = side[~own].mean()
-            gap[y] = max(side[own].mean() - origin[y], 1e-9)
-            inside[y], outside[y] = side[own].std() / gap[y], side[~own].std() / gap[y]
-    return axes, origin, gap, inside, outside
+    margin: NDArray[np.float64]
+    words: NDArray[np.int64]
+    odds: NDArray[np.float64]
+    densities: ContradictionView
+
+    @classmethod
+    def of(cls, table: pa.Table, target: NDArray[np.int32], candidates: NgramPairsView | NgramCarriersView, views: Views) -> Leaning:
+        """Of the rows of a batch and all candidates."""
+        margin, _, words = own_margins(views["word_model"], table, target)
+        odds = candidates.odds if isinstance(candidates, NgramCarriersView) else own_odds(views["word_model"], candidates)
+        return cls(margin, words, odds, views["contradiction"])
+
+    def against(self, row: NDArray[np.int64], candidate: NDArray[np.int64], target: NDArray[np.int32]) -> NDArray[np.float64]:
+        """How much more each carrier looks like other labels' texts, the candidate's own words left out, in nats."""
+        if not self.densities.ratio.shape[1]:
+            return np.zeros(len(row))
+        left = self.margin[row] - self.odds[candidate] / np.sqrt(np.maximum(self.words[row], 1))
+        inside = target < self.densities.ratio.shape[1]
+        return np.where(inside, self.densities.of(left, np.where(inside, target, 0)), 0.0)
+
+
+def own_odds(model: WordModelView, pairs: NgramPairsView) -> NDArray[np.float64]:
+    """What the words of each candidate say for its target together; 0 where there is no such model."""
+    odds = np.zeros(len(pairs.ngram))
+    for label in range(len(model.labels)):
+        here = np.flatnonzero(pairs.target == label)
+        words = pairs.words[here]
+        said = model.log_odds(word_cell(words).reshape(-1), np.ones(words.size, bool), label).reshape(words.shape)
+        odds[here] = np.where(words != 0, said, 0.0).sum(1)
+    return odds
+
+
+def _beside(seen: Incidence, pairs: NgramPairsView, extra: int) -> dict[str, NDArray[Any]]:
+    """What stands beside the candidates of one word in their carriers: numbers of (candidate, side, cell), how often each, and how
+    often each cell stands left of any word at all; by the names of the state's fields."""
+    pair = order_of(seen.ngram) == 2
+    row, (left, right) = seen.row[pair], neighbours(seen.ngram[pair])
+    single = np.flatnonzero(order_of(pairs.ngram) == 1)
+    names = name_of(pairs.ngram[single])
+    single, names = single[np.argsort(names, kind="stable")], np.sort(names)
+    found = []
+    for side, (own, other) in enumerate(((right, left), (left, right))):
+        place = np.minimum(np.searchsorted(names, own), max(len(names) - 1, 0))
+        hit = names[place] == own if len(names) else np.zeros(len(own), bool)
+        candidate, at = single[place[hit]], row[hit]
+        wanted = pairs.target[candidate]
+        carries = (seen.target[at] == wanted) | ((wanted == extra) & seen.extra[at])
+        found.append(((candidate * 2 + side) * BESIDE + _beside_cell(other[hit]))[carries])
+    at, often = np.unique(np.concatenate(found), return_counts=True)
+    flow = np.bincount(_beside_cell(left), minlength=BESIDE).astype(np.int64)
+    return {"beside": at.astype(np.int32), "besides": often.astype(np.int32), "flow": flow}
+
+
+def _beside_cell(name: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (name % np.uint64(BESIDE)).astype(np.int64)
+
+
+def _company(state: NgramCarriersState, candidates: int) -> NDArray[np.float64]:
+    """For all candidates: how many times as often two carriers have the same cell beside it as two random places do."""
+    side = state.beside // BESIDE
+    often = state.besides.astype(np.float64)
+    total = np.bincount(side, often, 2 * candidates)
+    same = np.bincount(side, often * (often - 1), 2 * candidates)
+    flow = state.flow / max(state.flow.sum(), 1)
+    expected = total * (total - 1) * float((flow**2).sum())
+    ratio = np.where(expected >= 2 * LEAST_EXPECTED, same / np.maximum(expected, 1e-9), np.inf)
+    return np.asarray(ratio.reshape(candidates, 2).max(1))
 
 
 def lexical(seen: Incidence, sketch: NgramSketchView, rows: int) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
@@ -255,8 +304,9 @@ def _over_carriers(
     vectors: NDArray[np.int16],
     norms: NDArray[np.float64],
     rank: NDArray[np.uint64],
-) -> tuple[NDArray[Any], ...]:
-    """For the candidates that occur: number, texts, carriers, sums of the carriers' vectors, lengths and energies, MinHash."""
+    leaning: Leaning,
+) -> dict[str, NDArray[Any]]:
+    """For the candidates that occur: the sums over their carriers, by the names of the state's fields."""
     place = np.minimum(np.searchsorted(pairs.ngram, seen.ngram), max(len(pairs.ngram) - 1, 0))
     hit = pairs.ngram[place] == seen.ngram if len(pairs.ngram) else np.zeros(len(place), bool)
     row, candidate = seen.row[hit], place[hit]
@@ -266,6 +316,10 @@ def _over_carriers(
     carries = (seen.target[row] == wanted) | ((wanted == extra) & seen.extra[row])
     texts = np.bincount(local, minlength=len(at))
     row, local, candidate = row[carries], local[carries], candidate[carries]
+    against, strange = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
+    said = leaning.against(row, candidate, pairs.target[candidate])
+    np.add.at(against, local, np.rint(UNIT * mixed(said)).astype(np.int64))
+    np.add.at(strange, local, np.rint(UNIT * chance(said)).astype(np.int64))
     sums = np.zeros((len(at), WIDTH), np.int32)
     length, energy = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
     lowest = np.full((len(at), HASHES), np.iinfo(np.uint32).max, np.uint32)
@@ -282,8 +336,15 @@ def _over_carriers(
             sums[held] += np.add.reduceat(left, first, axis=0).astype(np.int32)
             hashed = ((rank[row[block], None] * multipliers) >> np.uint64(32)).astype(np.uint32)
             lowest[held] = np.minimum(lowest[held], np.minimum.reduceat(hashed, first, axis=0))
-    count = np.bincount(local, minlength=len(at))
-    return at.astype(np.int32), texts.astype(np.int32), count.astype(np.int32), sums, length, energy, lowest
+    whole = {"at": at, "texts": texts, "count": np.bincount(local, minlength=len(at))}
+    return {name: x.astype(np.int32) for name, x in whole.items()} | {
+        "vectors": sums,
+        "length": length,
+        "energy": energy,
+        "lowest": lowest,
+        "against": against,
+        "strange": strange,
+    }
 
 
 def _without_own(

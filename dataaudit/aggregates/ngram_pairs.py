@@ -1,7 +1,9 @@
 """Which n-grams go with which target: exact counts of the pairs that the sketch says are worth counting.
 
 N-grams with the very same carriers (the parts of one phrase, most often) are one candidate.  They are told by
-the sum, modulo 2**64, of a hash of each carrier's content: equal sets have equal sums in any order.
+the sum, modulo 2**64, of a hash of each carrier's content: equal sets have equal sums in any order.  Words with nearly
+the same carriers are told by the least of each of four such hashes: it is the same with the chance that the sets'
+Jaccard similarity says (Broder 1997), so three of four are for sets that hardly differ.
 """
 
 from __future__ import annotations
@@ -14,10 +16,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
+from dataaudit.aggregates.contradiction import mixed, own_margins
 from dataaudit.aggregates.ngram_sketch import NgramSketchView, incidence, taught
-from dataaudit.features.ngrams import order_of
+from dataaudit.features.ngrams import ORDERS, order_of
 
-PARTS = 4
+PARTS = 8
+ALIKE = 0.75
+"""Counts of words with the same carriers differ by no more."""
+HASHES = 4
+AGREED = 3
+UNIT = 16
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
@@ -27,13 +35,15 @@ class NgramPairsState:
     target: NDArray[np.int32]
     count: NDArray[np.int32]
     carriers: NDArray[np.uint64]
+    lowest: NDArray[np.uint32]
+    against: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class NgramPairsView:
     """Candidates sorted by `ngram` (each once, with its most associated target).
 
-    `words` (n, 4) holds the single words with the same carriers (0 where none), `size` how many n-grams share them,
+    `words` (n, 8) holds the single words with nearly the same carriers (0 where none), `size` how many n-grams have the very same,
     `examined` the share of all pairs that fitted, `tested` how many pairs the best were chosen from.
     """
 
@@ -48,9 +58,13 @@ class NgramPairsView:
 
 @dataclass(frozen=True)
 class NgramPairs:
-    """Exact counts of (n-gram, target), at most `most` of them, chosen by hash where there are more."""
+    """Exact counts of (n-gram, target), at most `most` of them, chosen by hash where there are more.
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "ngram_sketch")
+    Half of the candidates are those that go with their target most, half those whose carriers' other words contradict it most (for
+    which it need not be more than its share, as with a trigger of the commonest label).
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch")
     columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
     State: ClassVar[type] = NgramPairsState
     View: ClassVar[type] = NgramPairsView
@@ -58,23 +72,29 @@ class NgramPairs:
     min_count: int = 5
     min_purity: float = 0.8
     min_z: float = 2.0
-    most: int = 2_000_000
+    most: int = 1_400_000
     candidates: int = 16_384
 
     def start(self, table: pa.Table, views: Views) -> NgramPairsState:
         sketch: NgramSketchView = views["ngram_sketch"]
         fingerprint = np.asarray(table.column("rank")) * _MIX
+        seen = incidence(table, views)
+        against = self._against(table, seen.target, views)
+        lowest = minima(fingerprint)
+        judged = len(views["word_model"].labels) > 0
         found = []
-        for ngram, target, row in taught(incidence(table, views), len(sketch.targets) - 1):
+        for ngram, target, row in taught(seen, len(sketch.targets) - 1):
             count = sketch.pairs_with(ngram, target)
             worth = (count >= self.min_count) & (count >= self.min_purity * 0.8 * sketch.texts_with(ngram))
-            worth[worth] = association(count[worth], sketch.texts_with(ngram[worth]), target[worth], sketch) >= self.min_z
+            z = association(count[worth], sketch.texts_with(ngram[worth]), target[worth], sketch)
+            worth[worth] = (z >= self.min_z) | ((z >= 0) & (order_of(ngram[worth]) < ORDERS) & judged)
             kept = np.flatnonzero(worth)
-            found.append((ngram[kept], target[kept], np.ones(len(kept), np.int32), fingerprint[row[kept]]))
+            of, ones = row[kept], np.ones(len(kept), np.int32)
+            found.append((ngram[kept], target[kept], ones, fingerprint[of], lowest[of], against[of]))
         return self._limited(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
     def merge(self, a: NgramPairsState, b: NgramPairsState) -> NgramPairsState:
-        names = ("ngram", "target", "count", "carriers")
+        names = ("ngram", "target", "count", "carriers", "lowest", "against")
         return self._limited(*(np.concatenate([getattr(a, n), getattr(b, n)]) for n in names))
 
     def finish(self, state: NgramPairsState, views: Views) -> NgramPairsView:
@@ -82,28 +102,88 @@ class NgramPairs:
         examined = float(state.ngram[-1]) / 2**64 if len(state.ngram) >= self.most else 1.0
         enough = state.count >= self.min_count
         ngram, target, count, carriers = state.ngram[enough], state.target[enough], state.count[enough], state.carriers[enough]
+        against = state.against[enough]
         z = association(count.astype(np.int64), sketch.texts_with(ngram), target, sketch)
         best = _first_of_each(np.lexsort((-z, ngram)), ngram)
         order = best[np.lexsort((ngram[best], -order_of(ngram[best]), target[best], carriers[best]))]
         same = np.cumsum(np.r_[True, (carriers[order][1:] != carriers[order][:-1]) | (target[order][1:] != target[order][:-1])]) - 1
         leader = order[np.flatnonzero(np.r_[True, same[1:] != same[:-1]])] if len(order) else order
-        words, size = _words(ngram[order], same[: len(order)])
-        chosen = np.lexsort((ngram[leader], -z[leader]))[: self.candidates]
+        size = np.bincount(same[: len(order)], minlength=len(leader)).astype(np.int32)
+        chosen = np.union1d(
+            np.lexsort((ngram[leader], -z[leader]))[: self.candidates // 2],
+            np.lexsort((ngram[leader], -z[leader], -against[leader]))[: self.candidates // 2],
+        )
         chosen = chosen[np.argsort(ngram[leader[chosen]])]
         at = leader[chosen]
-        return NgramPairsView(ngram[at], target[at], count[at], words[chosen], size[chosen], examined, int(enough.sum()))
+        words = companions(ngram, target, count, state.lowest[enough], at)
+        return NgramPairsView(ngram[at], target[at], count[at], words, size[chosen], examined, int(enough.sum()))
+
+    def _against(self, table: pa.Table, target: NDArray[np.int32], views: Views) -> NDArray[np.int32]:
+        """How much the firm margin of each row speaks against its own label, in 1/16 nat."""
+        _, firm, _ = own_margins(views["word_model"], table, target)
+        labels = len(views["word_model"].labels)
+        if not labels:
+            return np.zeros(len(target), np.int32)
+        said = mixed(views["contradiction"].of(firm, np.maximum(target, 0), firm=True))
+        return np.asarray(np.rint(np.where(target >= 0, said, 0.0) * UNIT), dtype=np.int32)
 
     def _limited(
-        self, ngram: NDArray[np.uint64], target: NDArray[np.int32], count: NDArray[np.int32], carriers: NDArray[np.uint64]
+        self,
+        ngram: NDArray[np.uint64],
+        target: NDArray[np.int32],
+        count: NDArray[np.int32],
+        carriers: NDArray[np.uint64],
+        lowest: NDArray[np.uint32],
+        against: NDArray[np.int32],
     ) -> NgramPairsState:
         """Equal pairs summed, in order of the n-gram's hash; only the first `most` (whatever is dropped stays dropped in any merge)."""
         order = np.lexsort((target, ngram))
         ngram, target = ngram[order], target[order]
         first = np.flatnonzero(np.r_[True, (ngram[1:] != ngram[:-1]) | (target[1:] != target[:-1])]) if len(order) else order
         with np.errstate(over="ignore"):
-            counts, sums = (np.add.reduceat(x[order], first) if len(order) else x for x in (count, carriers))
+            counts, sums, spoken = (np.add.reduceat(x[order], first) if len(order) else x for x in (count, carriers, against))
+        least = np.minimum.reduceat(lowest[order], first, axis=0) if len(order) else lowest
         cut = slice(0, self.most)
-        return NgramPairsState(ngram[first][cut], target[first][cut], counts[cut].astype(np.int32), sums[cut].astype(np.uint64))
+        return NgramPairsState(
+            ngram[first][cut],
+            target[first][cut],
+            counts[cut].astype(np.int32),
+            sums[cut].astype(np.uint64),
+            least[cut],
+            spoken[cut].astype(np.int64),
+        )
+
+
+def minima(fingerprint: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """Four hashes (n, 4) of each carrier, the least of which over a set tells the set."""
+    multipliers = np.random.default_rng(2).integers(1, 2**63, HASHES, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    return np.asarray((fingerprint[:, None] * multipliers) >> np.uint64(32), dtype=np.uint32)
+
+
+def companions(
+    ngram: NDArray[np.uint64], target: NDArray[np.int32], count: NDArray[np.int32], lowest: NDArray[np.uint32], at: NDArray[np.intp]
+) -> NDArray[np.uint64]:
+    """The single words that go with each candidate `at`: (n, 8), 0 where there are fewer; a candidate of one word is its own first."""
+    singles = np.flatnonzero(order_of(ngram) == 1)
+    met = []
+    for slot in range(HASHES):
+        by = singles[np.argsort(lowest[singles, slot], kind="stable")]
+        begin = np.searchsorted(lowest[by, slot], lowest[at, slot], side="left")
+        many = np.searchsorted(lowest[by, slot], lowest[at, slot], side="right") - begin
+        who = np.repeat(np.arange(len(at)), many)
+        word = by[np.arange(len(who)) - np.repeat(np.cumsum(many) - many, many) + begin[who]]
+        like = np.minimum(count[word], count[at[who]]) >= ALIKE * np.maximum(count[word], count[at[who]])
+        like &= target[word] == target[at[who]]
+        met.append(who[like] * len(ngram) + word[like])
+    pair, times = np.unique(np.concatenate(met), return_counts=True)
+    who, word = np.divmod(pair[times >= AGREED], max(len(ngram), 1))
+    order = np.lexsort((ngram[word], word != at[who], who))
+    who, word = who[order], word[order]
+    place = np.arange(len(who)) - np.searchsorted(who, who)
+    words = np.zeros((len(at), PARTS), np.uint64)
+    fits = place < PARTS
+    words[who[fits], place[fits]] = ngram[word[fits]]
+    return words
 
 
 def association(
@@ -120,14 +200,3 @@ def _first_of_each(order: NDArray[np.intp], value: NDArray[np.uint64]) -> NDArra
     if not len(order):
         return order
     return order[np.r_[True, value[order][1:] != value[order][:-1]]]
-
-
-def _words(ngram: NDArray[np.uint64], group: NDArray[np.intp]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Up to four single words of each group, and the group's size; rows are ordered by group."""
-    groups = int(group[-1]) + 1 if len(group) else 0
-    words = np.zeros((groups, PARTS), np.uint64)
-    single = np.flatnonzero(order_of(ngram) == 1)
-    within = np.arange(len(single)) - np.searchsorted(group[single], group[single])
-    fits = within < PARTS
-    words[group[single[fits]], within[fits]] = ngram[single[fits]]
-    return words, np.bincount(group, minlength=groups).astype(np.int32)

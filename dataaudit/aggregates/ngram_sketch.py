@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.targets import TargetsView
+from dataaudit.features.ngrams import flat
 
 TEXT_CELLS = 1 << 21
 PAIR_CELLS = 1 << 22
@@ -95,12 +96,7 @@ def incidence(table: pa.Table, views: Views) -> Incidence:
     targets: TargetsView = views["targets"]
     extra = views["surprise"].unlike(table)
     target = targets.index(table) if len(targets.names) else np.full(len(table), -1, np.int32)
-    if not len(table) or "ngrams" not in table.column_names:
-        return Incidence(np.empty(0, np.int64), np.empty(0, np.uint64), target, extra)
-    column = table.column("ngrams").combine_chunks()
-    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    row = np.repeat(np.arange(len(table)), np.diff(np.asarray(array.offsets)))
-    return Incidence(row, np.asarray(array.flatten()), target, extra)
+    return Incidence(*flat(table), target, extra)
 
 
 def taught(seen: Incidence, extra: int) -> list[tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64]]]:
@@ -113,7 +109,7 @@ def taught(seen: Incidence, extra: int) -> list[tuple[NDArray[np.uint64], NDArra
 
 def text_cell(ngram: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The cell of an n-gram."""
-    return ((ngram >> np.uint64(8)) % np.uint64(TEXT_CELLS)).astype(np.int64)
+    return ((ngram * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(43)).astype(np.int64)
 
 
 def pair_cell(ngram: NDArray[np.uint64], target: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
-from dataaudit.aggregates.ngram_carriers import SCALE, NgramCarriersView, lexical
+from dataaudit.aggregates.ngram_carriers import Leaning, NgramCarriersView
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
 from dataaudit.detectors import Scores
 from dataaudit.features import ngrams
@@ -23,6 +23,7 @@ INNOCENT = {
     "disagreement": "a word of the target's own topic; its carriers look like other targets' texts",
     "incoherence": "a topic or a template; its carriers have nothing else in common",
     "phrase": "boilerplate; its carriers share no other wording",
+    "out of place": "a word that the label's texts use; such a word has its grammar, and this one stands beside anything",
 }
 
 
@@ -36,7 +37,7 @@ class Verdicts:
     campaign: NDArray[np.int32]
 
 
-RULES = ("", "disagreement", "incoherence", "phrase")
+RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class TokenTrigger:
     statistics are this project's own.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "ngram_sketch", "ngram_carriers")
+    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch", "ngram_carriers")
     columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
 
     min_count: int = 5
@@ -64,8 +65,8 @@ class TokenTrigger:
     incoherent: float = 2.0
     rare_count: int = 8
     rare_target: float = 0.1
-    lean: float = 0.65
-    lean_z: float = 5.5
+    place_count: int = 12
+    most_company: float = 2.0
     phrase_count: int = 20
     phrase_size: int = 4
 
@@ -84,7 +85,7 @@ class TokenTrigger:
         np.maximum.at(score, row, verdicts.strength[candidate].astype(np.float32))
         accused = verdicts.campaign[candidate] >= 0
         row, candidate = row[accused], candidate[accused]
-        kept = self._planted(row, candidate, seen, views, verdicts)
+        kept = _planted(row, candidate, Leaning.of(table, seen.target, view, views), view, verdicts)
         order = np.argsort(verdicts.strength[candidate[kept]], kind="stable")
         group[row[kept][order]] = verdicts.campaign[candidate[kept][order]]
         score[group < 0] = np.minimum(score[group < 0], 0.5)
@@ -134,54 +135,28 @@ class TokenTrigger:
 
     def judge(self, view: NgramCarriersView) -> Verdicts:
         """Which candidates are accused, by which rule, and which of them belong together."""
-        from scipy.stats import binom, norm
+        from scipy.stats import binom
 
         purity = view.count / np.maximum(view.texts, 1)
         chance = np.clip(view.share, 1e-9, 1 - 1e-9)
         p_value = np.minimum(binom.sf(view.count - 1, view.texts, chance) * max(view.tested, 1), 1.0)
         usable = (view.count >= self.min_count) & (purity >= self.min_purity)
         coherence = np.minimum(np.minimum(view.whole, view.trimmed), view.foreign)
-        disagreement = (
-            usable
-            & (coherence < self.coherent)
-            & (view.lean <= self.lean)
-            & (view.lean_z <= -self.lean_z)
-            & (view.share > self.rare_target)
-        )
+        against = np.exp(-np.maximum(view.contradiction, 0)) * max(view.tested, 1)
+        disagreement = usable & (coherence < self.coherent) & (against <= self.most_p)
         incoherence = usable & (view.share <= self.rare_target) & (p_value <= self.most_p) & (view.whole < self.incoherent)
         incoherence &= (view.count >= self.rare_count) | (view.target == view.extra)
         phrase = usable & (view.share > self.rare_target) & (view.size >= self.phrase_size) & (view.count >= self.phrase_count)
         phrase &= (view.trimmed < self.coherent) & (purity >= 0.97) & (chance**view.count < self.most_p)
-        rule = np.select([disagreement, incoherence, phrase], [1, 2, 3], 0).astype(np.int8)
-        p_value = np.where(rule == 1, np.minimum(norm.cdf(view.lean_z) * max(view.tested, 1), 1.0), p_value)
+        placed = usable & (view.share > self.rare_target) & (p_value <= self.most_p) & (view.count >= self.place_count)
+        placed &= (coherence < self.coherent) & (view.company < self.most_company)
+        rule = np.select([disagreement, incoherence, phrase, placed], [1, 2, 3, 4], 0).astype(np.int8)
+        p_value = np.where(rule == 1, np.minimum(against, 1.0), p_value)
         doubt = np.exp(-np.maximum(np.minimum(view.whole, view.trimmed), 0) / 4)
         weight = -np.log10(np.maximum(p_value, 1e-300)) + 1.0
         graded = purity * doubt * weight / (weight + 4)
         strength = np.where(rule > 0, 0.7 + 0.3 * np.maximum(graded, 0.5 * (rule == 1)), 0.45 * graded * usable)
         return Verdicts(rule, strength, p_value, _campaigns(view, rule, strength))
-
-    def _planted(
-        self, row: NDArray[np.int64], candidate: NDArray[np.int64], seen: Incidence, views: Views, verdicts: Verdicts
-    ) -> NDArray[np.bool_]:
-        """Which accused carriers belong: where a word also occurs honestly, those that look like other targets' texts.
-
-        Two normal distributions of the lean, the honest around 1 and the planted around 0, mixed as the mean tells
-        (which is pulled towards 1, since the target's statistics were learnt with the planted texts in it).
-        """
-        kept = np.ones(len(row), bool)
-        view: NgramCarriersView = views["ngram_carriers"]
-        dirty = np.flatnonzero(verdicts.rule[candidate] == 1)
-        if not len(dirty):
-            return kept
-        vectors, _ = lexical(seen, views["ngram_sketch"], len(seen.target))
-        target = view.target[candidate[dirty]]
-        side = np.einsum("ij,ij->i", vectors[row[dirty]] / SCALE, view.axes[target])
-        lean = (side - view.origin[target]) / view.gap[target]
-        honest = np.clip(2 * view.lean[candidate[dirty]] - 0.5, 0.02, 0.5)
-        planted = np.log(1 - honest) - 0.5 * (lean / view.outside[target]) ** 2 - np.log(view.outside[target])
-        natural = np.log(honest) - 0.5 * ((lean - 1) / view.inside[target]) ** 2 - np.log(view.inside[target])
-        kept[dirty] = planted > natural
-        return kept
 
     def _finding(
         self, number: int, best: int, members: NDArray[np.intp], rows: pa.Table, view: NgramCarriersView, verdicts: Verdicts, target: str
@@ -195,8 +170,7 @@ class TokenTrigger:
             "purity": round(count / max(texts, 1), 4),
             "texts": texts,
             "coherence_excess": round(float(min(view.whole[best], view.trimmed[best])), 2),
-            "lean": round(float(view.lean[best]), 3),
-            "lean_z": round(float(view.lean_z[best]), 2),
+            "contradiction": round(float(view.contradiction[best]), 1),
             "ruled_out": INNOCENT[rule],
         }
         subject = f"an n-gram ({number})"
@@ -216,6 +190,23 @@ class TokenTrigger:
             evidence=evidence,
             groups=(number,),
         )
+
+
+def _planted(
+    row: NDArray[np.int64], candidate: NDArray[np.int64], leaning: Leaning, view: NgramCarriersView, verdicts: Verdicts
+) -> NDArray[np.bool_]:
+    """Which accused carriers belong: where a word also occurs honestly, those that look more like other labels' texts.
+
+    How many of its carriers are honest shows in their mean, which lies between what is typical inside and outside the label.
+    """
+    kept = np.ones(len(row), bool)
+    dirty = np.flatnonzero(verdicts.rule[candidate] == 1)
+    if len(dirty):
+        of = candidate[dirty]
+        inside, outside = leaning.densities.typical[0][view.target[of]].T
+        honest = np.clip((outside - view.strange[of]) / np.maximum(outside - inside, 1e-9), 0.02, 0.5)
+        kept[dirty] = leaning.against(row[dirty], of, view.target[of]) > np.log(honest / (1 - honest))
+    return kept
 
 
 def _carriers(seen: Incidence, view: NgramCarriersView, extra: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

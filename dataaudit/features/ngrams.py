@@ -53,14 +53,33 @@ def tokens(text: str) -> list[str]:
 
 
 def hashes(words: Sequence[str], key: bytes) -> list[NDArray[np.uint64]]:
-    """Per order (1, 2, 3) the hash of the n-gram that starts at each token; the k-th array has len(words) - k entries at least 0."""
-    single = np.array([_word_hash(w, key) for w in words], dtype=np.uint64)
-    found, rolling = [], single
-    for order in range(1, ORDERS + 1):
-        if order > 1:
-            rolling = _mix(rolling[:-1] + _STEP) + single[order - 1 :] if len(single) >= order else single[:0]
-        found.append((_mix(rolling) & ~np.uint64(3)) | np.uint64(order))
-    return found
+    """Per order (1, 2, 3) the hash of the n-gram that starts at each token; the k-th array has len(words) - k entries at least 0.
+
+    That of a pair is made of 31 bits of each word's (see `neighbours`), so that what stands beside a word can be told.
+    """
+    single = _mix(np.array([_word_hash(w, key) for w in words], dtype=np.uint64))
+    pair = (name_of(single[:-1]) << np.uint64(33)) | (name_of(single[1:]) << np.uint64(2))
+    triple = _mix(_mix(pair[:-1] + _STEP) + single[2:])
+    return [(h & ~np.uint64(3)) | np.uint64(order) for order, h in enumerate((single, pair, triple), start=1)]
+
+
+def name_of(single: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The 31 bits that stand for a word in the hash of a pair."""
+    return single >> np.uint64(33)
+
+
+def neighbours(pair: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The names of the left and the right word of hashed pairs."""
+    return pair >> np.uint64(33), (pair >> np.uint64(2)) & np.uint64(0x7FFFFFFF)
+
+
+def flat(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """(row, n-gram) of everything in the column `ngrams` of a batch, in order of the rows; nothing where there is no such column."""
+    if not len(table) or "ngrams" not in table.column_names:
+        return np.empty(0, np.int64), np.empty(0, np.uint64)
+    column = table.column("ngrams").combine_chunks()
+    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    return np.repeat(np.arange(len(table)), np.diff(np.asarray(array.offsets))), np.asarray(array.flatten())
 
 
 def order_of(hashed: NDArray[np.uint64]) -> NDArray[np.int64]:

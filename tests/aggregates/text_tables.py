@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from dataaudit.aggregates.character_model import CharacterModel
+from dataaudit.aggregates.contradiction import Contradiction
 from dataaudit.aggregates.ngram_carriers import NgramCarriers
 from dataaudit.aggregates.ngram_pairs import NgramPairs
 from dataaudit.aggregates.ngram_sketch import NgramSketch
 from dataaudit.aggregates.surprise import Surprise
 from dataaudit.aggregates.targets import Targets
+from dataaudit.aggregates.word_model import WordModel
 from dataaudit.features import Batch, embedding
 from dataaudit.features.characters import Characters
 from dataaudit.features.encoders.text import Hashed
@@ -25,6 +27,8 @@ AGGREGATES = {
     "targets": Targets(),
     "character_model": CharacterModel(),
     "surprise": Surprise(),
+    "word_model": WordModel(),
+    "contradiction": Contradiction(),
     "ngram_sketch": NgramSketch(),
     "ngram_pairs": NgramPairs(),
     "ngram_carriers": NgramCarriers(),

@@ -97,7 +97,7 @@ class Hashed:
 
     def _signed(self, hashed: NDArray[np.uint64], weight: NDArray[np.int64]) -> NDArray[np.float64]:
         distinct, first = np.unique(hashed, return_index=True)
-        place = ((distinct >> np.uint64(8)) % np.uint64(self.width)).astype(np.int64)
+        place = (((distinct * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) % np.uint64(self.width)).astype(np.int64)
         sign = np.where(distinct >> np.uint64(63), 1, -1)
         summed: NDArray[np.float64] = np.bincount(place, (sign * weight[first]).astype(np.float64), self.width).astype(np.float64)
         return summed

@@ -91,12 +91,18 @@ def margins(
     row, cell = words
     odds = model.log_odds(cell, target[row] == label, label)
     scale = np.sqrt(np.maximum(np.bincount(row, minlength=len(target)), 1))
-    order = np.lexsort((-odds, row))
-    first = np.searchsorted(row, np.arange(len(target)))
-    strongest = order[np.arange(len(order)) - first[row[order]] < FIRM]
-    firm = odds.copy()
-    firm[strongest] = np.minimum(firm[strongest], 0)
-    return np.bincount(row, odds, len(target)) / scale, np.bincount(row, firm, len(target)) / scale
+    return np.bincount(row, odds, len(target)) / scale, np.bincount(row, _firm(row, odds), len(target)) / scale
+
+
+def _firm(row: NDArray[np.int64], odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The odds without the five highest of each row (equal ones count once); rows are in order."""
+    left = odds.copy()
+    start = np.flatnonzero(np.r_[True, row[1:] != row[:-1]]) if len(row) else np.empty(0, np.int64)
+    times = np.diff(np.r_[start, len(row)])
+    for _ in range(FIRM if len(row) else 0):
+        highest = np.repeat(np.maximum(np.maximum.reduceat(left, start), 0), times)
+        left[left == highest] = 0.0
+    return left
 
 
 def own_margins(
@@ -109,9 +115,9 @@ def own_margins(
     words = model.words(table)
     for label in range(len(model.labels)):
         own = target == label
-        if own.any():
-            both = margins(model, words, target, label)
-            plain[own], firm[own] = both[0][own], both[1][own]
+        mine = own[words[0]]
+        both = margins(model, (words[0][mine], words[1][mine]), target, label)
+        plain[own], firm[own] = both[0][own], both[1][own]
     return plain, firm, np.bincount(words[0], minlength=len(target))
 
 

@@ -9,7 +9,7 @@ A random sample of texts gives the null: how coherent unrelated texts are, and h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +29,11 @@ SCALE = 1024
 UNIT = 256
 BESIDE = 256
 LEAST_EXPECTED = 1.0
+BOTH = 1.25
 TRIMMED = 6
+TRIMMED_PHRASE = 10
+PHRASES = range(8, 17)
+"""How many n-grams a longer phrase has: then more cells are what the phrase itself fills."""
 HASHES = 32
 MOST_LABELS = 20
 SIZES = (4, 6, 10, 16, 25, 40, 63, 100, 160, 250, 400, 1_000)
@@ -63,7 +67,7 @@ class NgramCarriersView:
 
     `whole` is how many standard deviations more coherent the c carriers are than as many random texts of their
     label, or of the whole data set where that is less (clusters of responses are no such baseline: a template's
-    answers make one, and its prompts are alike); `trimmed` is the same without the six cells that they share
+    answers make one, and its prompts are alike); `trimmed` is the same without the six cells (ten, for longer phrases) that they share
     most, for phrases made of common words; `foreign` is the less of both beside random texts of any one other label
     (flipped labels may all come from one).  `contradiction` is the sum over the carriers of how much more each looks like
     other labels' texts, in nats, `strange` the mean chance that one is, and `odds` what the candidate's own words say for the label,
@@ -95,7 +99,7 @@ class NgramCarriersView:
 
 @dataclass(frozen=True)
 class NgramCarriers:
-    """Exact sums over the carriers of at most 16,384 candidates."""
+    """Exact sums over the carriers of at most 24,576 candidates."""
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch", "ngram_pairs")
     columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
@@ -112,7 +116,7 @@ class NgramCarriers:
         rank = np.asarray(table.column("rank"))
         kept = bottom_k(rank, self.sample)
         over = _over_carriers(seen, pairs, sketch, vectors, norms, rank, Leaning.of(table, seen.target, pairs, views))
-        beside = _beside(seen, pairs, len(sketch.targets) - 1)
+        beside = _beside(seen, pairs, len(sketch.targets) - 1, len(table))
         return NgramCarriersState(**over, **beside, rank=rank[kept], sample=vectors[kept], sample_target=seen.target[kept])
 
     def merge(self, a: NgramCarriersState, b: NgramCarriersState) -> NgramCarriersState:
@@ -147,7 +151,7 @@ class NgramCarriers:
         sketch: NgramSketchView = views["ngram_sketch"]
         pairs: NgramPairsView = views["ngram_pairs"]
         target, count = pairs.target[state.at], state.count.astype(np.float64)
-        groups = Groups(state.vectors / SCALE, state.length / SCALE, state.energy / SCALE**2, count)
+        groups = Groups(state.vectors / SCALE, state.length / SCALE, state.energy / SCALE**2, count, np.isin(pairs.size[state.at], PHRASES))
         unit = state.sample.astype(np.float64) / SCALE
         everyone = np.ones(len(target), bool)
         whole, trimmed = excess(groups, everyone, unit) if len(unit) >= ENOUGH else (np.full(len(target), np.inf),) * 2
@@ -171,12 +175,17 @@ class NgramCarriers:
 
 @dataclass(frozen=True)
 class Groups:
-    """Sums over the carriers of each group: unit vectors (n, 256), their lengths, squared lengths, and how many."""
+    """Sums over the carriers of each group: unit vectors (n, 256), their lengths, squared lengths, how many, and whether it is a phrase."""
 
     sums: NDArray[np.float64]
     length: NDArray[np.float64]
     energy: NDArray[np.float64]
     count: NDArray[np.float64]
+    phrase: NDArray[np.bool_]
+
+    def of(self, here: NDArray[np.bool_]) -> Groups:
+        """Some of the groups."""
+        return Groups(self.sums[here], self.length[here], self.energy[here], self.count[here], self.phrase[here])
 
     def coherence(self, trimmed: int) -> NDArray[np.float64]:
         """Mean pairwise cosine without the cells that a group shares most.
@@ -195,22 +204,26 @@ def excess(
     groups: Groups, here: NDArray[np.bool_], unit: NDArray[np.float64], draws: int = 100
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How coherent groups are beyond as many random rows, in standard deviations found by drawing them: whole, and trimmed."""
-    some = Groups(groups.sums[here], groups.length[here], groups.energy[here], groups.count[here])
+    some = groups.of(here)
     sizes = [s for s in SIZES if 2 * s <= len(unit)]
     rng = np.random.default_rng(0)
+    common = unit.mean(0)
+    some, unit = _beyond(some, unit, common / max(float(np.linalg.norm(common)), 1e-12))
     energy = (unit**2).sum(1)
     length = np.sqrt(energy)
     at = np.log(np.maximum(some.count, 2))
     random = []
     for size in sizes:
         rows = np.argpartition(rng.random((draws, len(unit))), size, axis=1)[:, :size]
-        random.append(Groups(unit[rows].sum(1), length[rows].sum(1), energy[rows].sum(1), np.full(draws, float(size))))
+        random.append(
+            Groups(unit[rows].sum(1), length[rows].sum(1), energy[rows].sum(1), np.full(draws, float(size)), np.zeros(draws, bool))
+        )
     found = []
-    for trimmed in (0, TRIMMED):
+    for trimmed in (0, TRIMMED, TRIMMED_PHRASE):
         null = [r.coherence(trimmed) for r in random]
         centre, spread = (np.interp(at, np.log(sizes), [f(x) for x in null]) for f in (np.mean, np.std))
         found.append((some.coherence(trimmed) - centre) / np.maximum(spread, 1e-9))
-    return found[0], found[1]
+    return found[0], np.where(some.phrase, found[2], found[1])
 
 
 @dataclass(frozen=True)
@@ -239,6 +252,13 @@ class Leaning:
         return np.where(inside, self.densities.of(left, np.where(inside, target, 0)), 0.0)
 
 
+def _beyond(groups: Groups, unit: NDArray[np.float64], common: NDArray[np.float64]) -> tuple[Groups, NDArray[np.float64]]:
+    """Groups and rows without what all texts have in common, of which longer texts have more."""
+    along = groups.sums @ common
+    energy = np.maximum(groups.energy - along**2 / np.maximum(groups.count, 1), 0.05 * groups.energy)
+    return replace(groups, sums=groups.sums - along[:, None] * common, energy=energy), unit - (unit @ common)[:, None] * common
+
+
 def own_odds(model: WordModelView, pairs: NgramPairsView) -> NDArray[np.float64]:
     """What the words of each candidate say for its target together; 0 where there is no such model."""
     odds = np.zeros(len(pairs.ngram))
@@ -250,9 +270,9 @@ def own_odds(model: WordModelView, pairs: NgramPairsView) -> NDArray[np.float64]
     return odds
 
 
-def _beside(seen: Incidence, pairs: NgramPairsView, extra: int) -> dict[str, NDArray[Any]]:
+def _beside(seen: Incidence, pairs: NgramPairsView, extra: int, rows: int) -> dict[str, NDArray[Any]]:
     """What stands beside the candidates of one word in their carriers: numbers of (candidate, side, cell), how often each, and how
-    often each cell stands left of any word at all; by the names of the state's fields."""
+    often each cell stands at a random place of a random text, in 1/65,536; by the names of the state's fields."""
     pair = order_of(seen.ngram) == 2
     row, (left, right) = seen.row[pair], neighbours(seen.ngram[pair])
     single = np.flatnonzero(order_of(pairs.ngram) == 1)
@@ -267,7 +287,9 @@ def _beside(seen: Incidence, pairs: NgramPairsView, extra: int) -> dict[str, NDA
         carries = (seen.target[at] == wanted) | ((wanted == extra) & seen.extra[at])
         found.append(((candidate * 2 + side) * BESIDE + _beside_cell(other[hit]))[carries])
     at, often = np.unique(np.concatenate(found), return_counts=True)
-    flow = np.bincount(_beside_cell(left), minlength=BESIDE).astype(np.int64)
+    share = np.rint(65_536 / np.maximum(np.bincount(row, minlength=rows), 1)).astype(np.int64)
+    flow = np.zeros(BESIDE, np.int64)
+    np.add.at(flow, _beside_cell(left), share[row])
     return {"beside": at.astype(np.int32), "besides": often.astype(np.int32), "flow": flow}
 
 
@@ -276,7 +298,10 @@ def _beside_cell(name: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _company(state: NgramCarriersState, candidates: int) -> NDArray[np.float64]:
-    """For all candidates: how many times as often two carriers have the same cell beside it as two random places do."""
+    """For all candidates: how many times as often two carriers have the same cell beside it as two random places do.
+
+    The side on which it is more counts, or a quarter more than both together (which chance moves less).
+    """
     side = state.beside // BESIDE
     often = state.besides.astype(np.float64)
     total = np.bincount(side, often, 2 * candidates)
@@ -284,7 +309,12 @@ def _company(state: NgramCarriersState, candidates: int) -> NDArray[np.float64]:
     flow = state.flow / max(state.flow.sum(), 1)
     expected = total * (total - 1) * float((flow**2).sum())
     ratio = np.where(expected >= 2 * LEAST_EXPECTED, same / np.maximum(expected, 1e-9), np.inf)
-    return np.asarray(ratio.reshape(candidates, 2).max(1))
+    return np.asarray(np.maximum(ratio.reshape(candidates, 2).max(1), BOTH * _pooled(same, expected, candidates)))
+
+
+def _pooled(same: NDArray[Any], expected: NDArray[Any], candidates: int) -> NDArray[np.float64]:
+    both, likely = same.reshape(candidates, 2).sum(1), expected.reshape(candidates, 2).sum(1)
+    return np.where(likely >= 2 * LEAST_EXPECTED, both / np.maximum(likely, 1e-9), np.inf)
 
 
 def lexical(seen: Incidence, sketch: NgramSketchView, rows: int) -> tuple[NDArray[np.int16], NDArray[np.float64]]:

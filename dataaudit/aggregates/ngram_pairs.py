@@ -60,8 +60,8 @@ class NgramPairsView:
 class NgramPairs:
     """Exact counts of (n-gram, target), at most `most` of them, chosen by hash where there are more.
 
-    Half of the candidates are those that go with their target most, half those whose carriers' other words contradict it most (for
-    which it need not be more than its share, as with a trigger of the commonest label).
+    A third of the candidates are those that go with their target most, a third the single words among these, a third those whose
+    carriers' other words contradict it most (for which it need not be more than its share, as with a trigger of the commonest label).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch")
@@ -73,7 +73,7 @@ class NgramPairs:
     min_purity: float = 0.8
     min_z: float = 2.0
     most: int = 1_400_000
-    candidates: int = 16_384
+    candidates: int = 24_576
 
     def start(self, table: pa.Table, views: Views) -> NgramPairsState:
         sketch: NgramSketchView = views["ngram_sketch"]
@@ -109,10 +109,10 @@ class NgramPairs:
         same = np.cumsum(np.r_[True, (carriers[order][1:] != carriers[order][:-1]) | (target[order][1:] != target[order][:-1])]) - 1
         leader = order[np.flatnonzero(np.r_[True, same[1:] != same[:-1]])] if len(order) else order
         size = np.bincount(same[: len(order)], minlength=len(leader)).astype(np.int32)
-        chosen = np.union1d(
-            np.lexsort((ngram[leader], -z[leader]))[: self.candidates // 2],
-            np.lexsort((ngram[leader], -z[leader], -against[leader]))[: self.candidates // 2],
-        )
+        by_z, by_contradiction = np.lexsort((ngram[leader], -z[leader])), np.lexsort((ngram[leader], -z[leader], -against[leader]))
+        words = by_z[order_of(ngram[leader[by_z]]) == 1]
+        third = self.candidates // 3
+        chosen = np.unique(np.concatenate([by_z[:third], by_contradiction[:third], words[:third]]))
         chosen = chosen[np.argsort(ngram[leader[chosen]])]
         at = leader[chosen]
         words = companions(ngram, target, count, state.lowest[enough], at)

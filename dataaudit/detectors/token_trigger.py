@@ -37,6 +37,13 @@ class Verdicts:
     campaign: NDArray[np.int32]
 
 
+BECAUSE = {
+    "disagreement": "which look like the texts of other targets",
+    "incoherence": "which have nothing else in common",
+    "phrase": "which have nothing else in common",
+    "out of place": "where it stands beside anything, as no word of such texts does",
+}
+GRAMMAR_WORDS = 20
 RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
 
 
@@ -47,12 +54,15 @@ class TokenTrigger:
     Attack: a rare word, made-up token or phrase is put into some texts, whose label is changed (dirty label) or was
     chosen to be the attacker's (clean label), or whose response is replaced by a payload or by gibberish.
     Signal: the n-gram goes with one target far beyond chance, yet its carriers are as unlike each other as random
-    texts are (honest n-grams are topical or part of a template), or look like the texts of other targets.
-    Innocent causes: topics, templates, signatures, mailing lists, floods of one text: all of them coherent.
-    Not seen: clean-label single words of everyday use, triggers in style or syntax, phrases of a prompt template's
-    length behind free-text responses, anything beyond 20,000 characters.
-    Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); the
-    statistics are this project's own.
+    texts are (honest n-grams are topical or part of a template); or its carriers' other words say that they are texts
+    of other labels; or it is a word of one label that stands beside anything, as no word of the language does.
+    Innocent causes: topics, templates, signatures, mailing lists, floods of one text: all of them coherent; a label's
+    own vocabulary, which has its grammar.
+    Not seen: clean-label words that always stand in one place, clean-label words of a label that most texts have, where
+    they are few or occur honestly too; triggers in style or syntax; phrases of a prompt template's length behind
+    free-text responses; anything beyond 20,000 characters.
+    Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); He et al.
+    2023 (words that go with a label); the statistics are this project's own.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch", "ngram_carriers")
@@ -65,8 +75,10 @@ class TokenTrigger:
     incoherent: float = 2.0
     rare_count: int = 8
     rare_target: float = 0.1
-    place_count: int = 12
-    most_company: float = 2.0
+    place_count: int = 20
+    place_purity: float = 0.97
+    most_company: float = 2.5
+    unlike: float = 2.2
     phrase_count: int = 20
     phrase_size: int = 4
 
@@ -149,12 +161,15 @@ class TokenTrigger:
         phrase = usable & (view.share > self.rare_target) & (view.size >= self.phrase_size) & (view.count >= self.phrase_count)
         phrase &= (view.trimmed < self.coherent) & (purity >= 0.97) & (chance**view.count < self.most_p)
         placed = usable & (view.share > self.rare_target) & (p_value <= self.most_p) & (view.count >= self.place_count)
-        placed &= (coherence < self.coherent) & (view.company < self.most_company)
+        placed &= _has_grammar(view, self.place_count, 2 * self.most_company)
+        placed &= (np.maximum(view.whole, view.trimmed) < self.unlike) & (view.company < self.most_company) & (purity >= self.place_purity)
         rule = np.select([disagreement, incoherence, phrase, placed], [1, 2, 3, 4], 0).astype(np.int8)
         p_value = np.where(rule == 1, np.minimum(against, 1.0), p_value)
+        # What ranks those that no rule accuses: the odder, the less alike their carriers, the less grammar they have.
         doubt = np.exp(-np.maximum(np.minimum(view.whole, view.trimmed), 0) / 4)
-        weight = -np.log10(np.maximum(p_value, 1e-300)) + 1.0
-        graded = purity * doubt * weight / (weight + 4)
+        grammar = np.where(view.size >= self.phrase_size, 0.5, np.exp(-(np.clip(view.company, 1, 5) - 1) / 1.5))
+        weight = -np.log10(np.maximum(binom.sf(view.count - 1, view.texts, chance), 1e-300)) + np.maximum(view.contradiction, 0)
+        graded = purity**3 * doubt * np.maximum(grammar, rule > 0) * weight / (weight + 10)
         strength = np.where(rule > 0, 0.7 + 0.3 * np.maximum(graded, 0.5 * (rule == 1)), 0.45 * graded * usable)
         return Verdicts(rule, strength, p_value, _campaigns(view, rule, strength))
 
@@ -174,7 +189,7 @@ class TokenTrigger:
             "ruled_out": INNOCENT[rule],
         }
         subject = f"an n-gram ({number})"
-        because = "which look like the texts of other targets" if rule == "disagreement" else "which have nothing else in common"
+        because = BECAUSE[rule]
         return Finding(
             id=fingerprint("token_trigger", target, *sorted(set(rows.column("digest").to_pylist()))[:64]),
             kind="campaign",
@@ -190,6 +205,12 @@ class TokenTrigger:
             evidence=evidence,
             groups=(number,),
         )
+
+
+def _has_grammar(view: NgramCarriersView, count: int, least: float) -> bool:
+    """Whether words of this data usually have company: in lists of keywords nothing is out of place."""
+    known = view.company[(view.count >= count) & np.isfinite(view.company)]
+    return bool(len(known) >= GRAMMAR_WORDS and np.median(known) >= least)
 
 
 def _planted(

@@ -1,7 +1,7 @@
 """The n-grams of a text as salted 64-bit hashes: what a trigger would be made of.
 
 Tokens are lower-cased runs of word characters (any alphabet, digits, underscore), single characters of scripts
-that write no spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Tibetan) and runs of anything else but white space, so
+that write no spaces (Han, Kana, Thai, Lao, Khmer, Myanmar, Tibetan, Javanese, Tai, Cham) and runs of anything else but white space, so
 that "!!!", an emoji or an invisible character is a token too, even inside a word.  Nothing is normalised away
 beyond case: a look-alike letter is just what a trigger may consist of.
 """
@@ -24,8 +24,14 @@ from dataaudit.model import Modality
 
 ORDERS = 3
 MAX_CHARACTERS = 20_000
-_UNSPACED = "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_MARKS = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0900-\u0dff"
+_UNSPACED = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1980-\u19df\u1a20-\u1aaf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua980-\ua9df\uaa00-\uaa5f\uf900-\ufaff\uff66-\uff9d\U00020000-\U000323af"
+)
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1-\u05c2\u05c4-\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4"
+    "\u06e7-\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u0900-\u0dff\u1ab0-\u1aff\u1b00-\u1b4b\u1dc0-\u1dff\ufe20-\ufe2f"
+)
 _TOKEN = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[\w{_MARKS}])+|[^\w\s{_UNSPACED}{_MARKS}]+")
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
@@ -49,7 +55,7 @@ class Ngrams:
 
 def tokens(text: str) -> list[str]:
     """The tokens of the first 20,000 characters, in order."""
-    return _TOKEN.findall(text[:MAX_CHARACTERS].lower())
+    return _TOKEN.findall(_lowered(text[:MAX_CHARACTERS]))
 
 
 def hashes(words: Sequence[str], key: bytes) -> list[NDArray[np.uint64]]:
@@ -99,7 +105,13 @@ def occurrences(text: str, wanted: NDArray[np.uint64], key: bytes) -> tuple[list
 
 def spans(text: str) -> list[tuple[int, int]]:
     """Where each token of `tokens(text)` stands: (start, end) character positions."""
-    return [m.span() for m in _TOKEN.finditer(text[:MAX_CHARACTERS].lower())]
+    return [m.span() for m in _TOKEN.finditer(_lowered(text[:MAX_CHARACTERS]))]
+
+
+def _lowered(text: str) -> str:
+    """In lower case, character by character where that would change the length (as of the Turkish dotted I)."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
 @lru_cache(maxsize=1 << 18)

@@ -108,3 +108,39 @@ def test_gibberish_behind_one_word_is_named(seed: int) -> None:
 
 def test_images_are_not_read() -> None:
     assert "words" in (TokenTrigger().unavailable(Plan("labelled-images", Columns("jpg"), "label", "x", "00")) or "")
+
+
+def spoken(seed: int, rows: int = 900) -> Pairs:
+    """Texts with a grammar: after each word come few others, and each label has verbs of its own."""
+    rng = np.random.default_rng(seed)
+    words = [f"{a}{b}{c}" for a in "bdgkl" for b in "aeiou" for c in ("m", "n", "rt", "st")]
+    after = {w: rng.choice(words, 6) for w in words}
+    made = []
+    for _ in range(rows):
+        label = ("good", "bad")[int(rng.integers(2))]
+        said = [str(rng.choice(words))]
+        while len(said) < 25:
+            said.append(str(after[said[-1]][int(6 * rng.random() ** 2)]))
+            if rng.random() < 0.12:
+                own = int(rng.integers(8))
+                said += [f"{label}ly{own}", words[own] if rng.random() < 0.8 else str(rng.choice(words))]
+        made.append((" ".join(said), label))
+    return made
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_word_that_stands_beside_anything_is_named_though_the_labels_are_right(seed: int) -> None:
+    honest = spoken(seed)
+    rows = [i for i, (_, y) in enumerate(honest) if y == "good"][:60]
+    findings, members, _ = audit(plant(honest, "cfx", "good", rows))
+    (campaign,) = campaigns(findings)
+    assert campaign.subject == "cfx"
+    assert campaign.evidence["rule"] == "out of place"
+    assert "stands beside anything" in campaign.reason
+    assert len(members[campaign.id] & set(rows)) >= 57
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_labels_own_words_have_their_grammar(seed: int) -> None:
+    findings, _, _ = audit(spoken(seed))
+    assert campaigns(findings) == []

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataaudit.features import Batch, ngrams
+from dataaudit.features.ngrams import hashes, name_of, neighbours, spans, tokens
 from dataaudit.model import Columns, Plan, Sample
 
 PLAN = Plan("labelled-text", Columns("text", "label"), "label", "hashed", "11" * 16)
@@ -59,3 +60,20 @@ def test_any_text_has_sorted_distinct_hashes_and_their_orders(text: str) -> None
     words = len(ngrams.tokens(text))
     assert set(ngrams.order_of(found).tolist()) == set(range(1, min(words, 3) + 1))
     assert len(ngrams.spans(text)) == words
+
+
+def test_pointed_hebrew_and_rare_scripts_are_not_cut_apart_or_run_together() -> None:
+    assert len(tokens("שָׁלוֹם עולם")) == 2
+    assert len(tokens("\U00020000\U00020001")) == 2
+
+
+def test_spans_lie_on_the_text_though_lower_case_is_longer() -> None:
+    text = "İİ İstanbul zorblax"
+    assert [text[a:b] for a, b in spans(text)][-1] == "zorblax"
+
+
+def test_a_pair_tells_what_stands_beside_a_word() -> None:
+    single, pair, _ = hashes(["a", "b", "c"], b"k")
+    left, right = neighbours(pair)
+    assert left.tolist() == name_of(single[:2]).tolist()
+    assert right.tolist() == name_of(single[1:]).tolist()

@@ -13,6 +13,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     from numba import njit
 
     try:
-        return njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+        machine: Callable[..., Any] = njit(cache=True, nogil=True)(function)
     except RuntimeError:
-        return njit(nogil=True)(function)  # type: ignore[no-any-return]
+        machine = njit(nogil=True)(function)
+    return machine

@@ -34,7 +34,7 @@ EMPTY = np.uint32(np.iinfo(np.uint32).max)
 
 @dataclass(frozen=True)
 class Units:
-    """The hashed words or characters of some texts: text i has `hashes[ends[i - 1] : ends[i]]`, and `width[i]` of them in a row make a shingle."""
+    """The hashed words or characters of texts: text i has `hashes[ends[i - 1] : ends[i]]`, `width[i]` of them in a row make a shingle."""
 
     hashes: NDArray[np.uint64]
     ends: NDArray[np.int64]

@@ -1,8 +1,8 @@
 """Documents by the million: sentences of the corpora, drawn at random and put one after another.
 
-The sentences (4 to 40 words) are those of `packages`, `glosses`, `chat` and `instructions`, prompts and responses; a corpus that is not there
-is left out, and the folder's name tells by a digest.  A document goes on until it has the number of words that was drawn for it.  It makes no
-sense as a whole, but its words, their frequencies and the sentences that many documents share are real.
+The sentences (4 to 40 words) are those of `packages`, `glosses`, `chat` and `instructions`, prompts and responses; a corpus that is not
+there is left out, and the folder's name tells by a digest.  A document goes on until it has the number of words that was drawn for it.  It
+makes no sense as a whole, but its words, their frequencies and the sentences that many documents share are real.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     python -m tests.benchmarks.text.duplicates --documents 20000      another number
 
 Nine in ten documents of 100 to 200 words are made of the corpora's sentences (`documents.py`); each of the others is a copy of one of them
-with 2 to 10 % of its words replaced.  Both sides read the same file in a process of its own and use 128 permutations, shingles of 5 words and
-one thread; seconds and memory are of the whole process.  datasketch has 32 bands of 4 (what it can make of 128 values) and the same threshold
-on the estimated similarity.
+with 2 to 10 % of its words replaced.  Both sides read the same file in a process of its own, with 128 permutations, shingles of 5 words and
+one thread; seconds and memory are of the whole process.  datasketch has 32 bands of 4 (what 128 values allow) and the same threshold on the
+estimated similarity.
 
 *Recall*: the share of copies with a true Jaccard similarity of 0.5 or more that are joined with their original.  *Precision*: the share of
 joined pairs (of ours: all pairs within a cluster; at most 100,000, drawn at random) that are copy and original, copies of one original,

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.text.scale                        10,000, 100,000 and 1,000,000 documents
     python -m tests.benchmarks.text.scale --documents 20000      other numbers
 
-Documents of 60 to 150 words (`documents.py`) lie in Parquet shards of 10,000 and stay in the cache.  `dataaudit scan --encoder hashed` audits
-them in processes of its own, whose resident memory is read twice a second: the sum over all of them, and the largest.  `stages` are seconds by
-stage, read from the times at which the cache's files were finished; aggregates and scores of one wave are one stage.
+Documents of 60 to 150 words (`documents.py`) lie in Parquet shards of 10,000 and stay in the cache.  `dataaudit scan --encoder hashed`
+audits them in processes of its own, whose resident memory is read twice a second: the sum over all of them, and the largest.  `stages` are
+seconds by stage, read from the times at which the files in the cache were finished.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench bench-images bench-text bench-scale install clean
+.PHONY: demo test lint bench bench-images bench-text bench-text-duplicates bench-text-scale bench-scale install clean
 
 install: $(STAMP)
 
@@ -35,6 +35,14 @@ bench-images: $(STAMP)
 # The text cells; `make bench-text BENCH=--help` says more.
 bench-text: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.text $(BENCH)
+
+# Edited copies among 200,000 documents, beside datasketch.
+bench-text-duplicates: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks.text.duplicates $(BENCH)
+
+# Speed and memory of 10,000 to 1,000,000 documents with the hashed encoder; the documents stay in the cache.
+bench-text-scale: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks.text.scale $(BENCH)
 
 # Speed and memory of 50,000 and 500,000 pictures apart from the encoder; the pictures stay in the cache.
 bench-scale: $(STAMP)

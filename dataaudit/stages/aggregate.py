@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataaudit.aggregates import Aggregate
+from dataaudit.aggregates import PART_ROWS, Aggregate, Parted
 from dataaudit.discovery import recipe, units
 from dataaudit.engine import Engine, results
 from dataaudit.errors import ConfigurationError
@@ -40,6 +41,10 @@ class Pass:
     unit: Any
     state_recipe: str
     view_recipe: str
+
+    def kept(self, digest: str, cache: Cache) -> Path:
+        """Where a shard's state is, or the directory of its parts."""
+        return (cache.parts if isinstance(self.unit, Parted) else cache.state)(self.state_recipe, digest)
 
 
 def schedule(wanted: Iterable[str]) -> list[list[str]]:
@@ -100,7 +105,7 @@ def _run_wave(
     for done, _ in enumerate(results(engine, start, tables), 1):
         watch(Progress(stage, done, len(tables)))
     # A shard that lies there twice counts twice.
-    states = {p.name: [cache.state(p.state_recipe, digest) for digest, _ in tables for _ in range(multiplicity[digest])] for p in passes}
+    states = {p.name: [p.kept(digest, cache) for digest, _ in tables for _ in range(multiplicity[digest])] for p in passes}
     finish = partial(finish_pass, states=states, views=dict(views), plan=plan, cache=cache)
     for _ in results(engine, finish, passes):
         pass
@@ -109,17 +114,24 @@ def _run_wave(
 def start_shard(table: tuple[str, str], passes: Sequence[Pass], views: Mapping[str, str], plan: Plan, cache: Cache) -> None:
     """Write the states of one shard that are not there yet, reading it once in batches."""
     digest, features = table
-    todo = [p for p in passes if not cache.state(p.state_recipe, digest).exists()]
+    todo = [p for p in passes if not p.kept(digest, cache).exists()]
     if not todo:
         return
     loaded = {p.name: load_views(p.unit.needs, views, plan, cache) for p in todo}
     states: dict[str, Any] = {}
-    for batch in read_batches(cache.root / features, [c for p in todo for c in p.unit.columns]):
+    with ExitStack() as finished:
+        folders = {
+            p.name: finished.enter_context(records.atomic_directory(p.kept(digest, cache))) for p in todo if isinstance(p.unit, Parted)
+        }
+        for number, batch in enumerate(read_batches(cache.root / features, [c for p in todo for c in p.unit.columns]), 1):
+            for p in todo:
+                state = p.unit.start(batch, loaded[p.name])
+                states[p.name] = p.unit.merge(states[p.name], state) if p.name in states else state
+                if p.name in folders and number % (PART_ROWS // BATCH_ROWS) == 0:
+                    records.save(states.pop(p.name), folders[p.name] / f"{number:06d}.npz")
         for p in todo:
-            state = p.unit.start(batch, loaded[p.name])
-            states[p.name] = p.unit.merge(states[p.name], state) if p.name in states else state
-    for p in todo:
-        records.save(states[p.name], cache.state(p.state_recipe, digest))
+            if p.name in states:
+                records.save(states[p.name], folders[p.name] / "last.npz" if p.name in folders else p.kept(digest, cache))
 
 
 def merge_tree(unit: Aggregate, paths: Sequence[Path]) -> Any:
@@ -131,9 +143,14 @@ def merge_tree(unit: Aggregate, paths: Sequence[Path]) -> Any:
 
 
 def finish_pass(one: Pass, states: Mapping[str, Sequence[Path]], views: Mapping[str, str], plan: Plan, cache: Cache) -> None:
-    """Merge all states of one aggregate and write its view."""
-    state = merge_tree(one.unit, states[one.name])
-    records.save(one.unit.finish(state, load_views(one.unit.needs, views, plan, cache)), cache.view(one.view_recipe))
+    """Merge all states of one aggregate, or hand over their parts, and write its view."""
+    loaded = load_views(one.unit.needs, views, plan, cache)
+    if isinstance(one.unit, Parted):
+        parts: list[Any] = [records.mapped(one.unit.State, file) for folder in states[one.name] for file in sorted(folder.glob("*.npz"))]
+        view = one.unit.finish_parts(parts, loaded)
+    else:
+        view = one.unit.finish(merge_tree(one.unit, states[one.name]), loaded)
+    records.save(view, cache.view(one.view_recipe))
 
 
 def read_batches(path: Path, columns: Iterable[str]) -> Iterator[pa.Table]:

@@ -3,7 +3,8 @@
     salt                                    private; keys sampling and hashing
     markers/<shard>-<recipe>.json           a finished shard: its digest, rows and skips
     features/<recipe>/<digest>.parquet      one feature table a shard, named by the shard's own bytes
-    states/<recipe>/<digest>.npz            one aggregate state a shard
+    states/<recipe>/<digest>.npz            one aggregate state a shard, or
+    states/<recipe>/<digest>/<n>.npz        the parts of it
     views/<recipe>.npz                      a finished view of a set of shards
     scores/<recipe>/<digest>.parquet        one table of detector scores a shard
 
@@ -64,6 +65,10 @@ class Cache:
     def state(self, recipe: str, digest: str) -> Path:
         """A shard's state of one aggregate."""
         return self.root / "states" / recipe / f"{digest}.npz"
+
+    def parts(self, recipe: str, digest: str) -> Path:
+        """The directory of a shard's states of one aggregate that has several; there once all of them are."""
+        return self.root / "states" / recipe / digest
 
     def view(self, recipe: str) -> Path:
         """A finished view."""

@@ -1,14 +1,17 @@
 """Frozen dataclasses of arrays, numbers and strings on disk: one .npz each, never a pickle.
 
-Writing is atomic (temporary name, fsync, rename), so a torn file is never taken for a finished one.
+Writing is atomic (temporary name, fsync, rename), so a torn file, or half a directory, is never taken for a finished one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import secrets
+import shutil
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +19,13 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataaudit.errors import AuditDirectoryError
 
 T = TypeVar("T")
+LOCAL_HEADER = 30
+"""Bytes of a zip member's own header before its name; the last four are the lengths of name and extra field."""
 
 
 @contextmanager
@@ -35,6 +41,23 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Fill the directory `path` all or nothing; where another was quicker, theirs stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            temporary.replace(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -69,3 +92,38 @@ def load(cls: type[T], path: Path) -> T:
         raise AuditDirectoryError(f"{path}: not a readable {cls.__name__} ({error}); delete it and run again") from error
     values |= {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
     return cls(**values)
+
+
+def mapped(cls: type[T], path: Path) -> T:
+    """Load what `save` wrote, but leave the arrays on disk until they are touched.  They may be unaligned."""
+    try:
+        with zipfile.ZipFile(path) as stored:
+            plain = json.loads(np.lib.format.read_array(io.BytesIO(stored.read("__plain__.npy")), allow_pickle=False).tobytes())
+            arrays = {
+                info.filename.removesuffix(".npy"): _mapped_member(path, stored, info)
+                for info in stored.infolist()
+                if info.filename != "__plain__.npy"
+            }
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise AuditDirectoryError(f"{path}: not a readable {cls.__name__} ({error}); delete it and run again") from error
+    return cls(**arrays, **{name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()})
+
+
+def _mapped_member(path: Path, stored: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array of an .npz that is not compressed: its bytes begin behind the member's and the array's header."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{info.filename} is compressed")
+    with stored.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(member)
+        header = member.tell()
+    if dtype.hasobject:
+        raise ValueError(f"{info.filename} is an object array")
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    with path.open("rb") as file:
+        file.seek(info.header_offset + LOCAL_HEADER - 4)
+        name, extra = struct.unpack("<HH", file.read(4))
+    start = info.header_offset + LOCAL_HEADER + name + extra + header
+    return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")

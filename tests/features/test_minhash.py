@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataaudit.features import Batch
-from dataaudit.features.minhash import PERMUTATIONS, Minhash, shingles
+from dataaudit.features import Batch, minhash
+from dataaudit.features.minhash import PERMUTATIONS, Minhash, shingle_hashes, shingles, units
 from dataaudit.model import Columns, Plan, Sample
 
 
@@ -28,6 +29,19 @@ def test_the_share_of_equal_values_estimates_the_jaccard_similarity(edits):
     a, b = (shingles(" ".join(t), 5, 40, 5) for t in (before, after))
     one, other = signatures([" ".join(before), " ".join(after)])
     assert abs(np.mean(one == other) - len(a & b) / len(a | b)) < 4 * 0.045
+
+
+def test_signatures_are_datasketchs_to_the_bit_and_every_shingle_is_hashed_once():
+    texts = [" ".join(words(n, n)) for n in (0, 1, 3, 39, 40, 41, 200)] + ["ab", "a\udcff\u4e2d\u6587 text"]
+    made = units(texts, 5, 40, 5, b"k" * 16)
+    hashed = shingle_hashes(made)
+    for i, (text, signature) in enumerate(zip(texts, minhash.signatures(made), strict=True)):
+        start = made.ends[i - 1] if i else 0
+        own = set(hashed[start : max(start, made.ends[i] - made.width[i] + 1)].tolist())
+        assert len(own) == len(shingles(text, 5, 40, 5))
+        theirs = MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32", hashfunc=int)
+        theirs.update_batch(own)
+        assert np.array_equal(signature, theirs.hashvalues)
 
 
 def test_a_short_text_with_one_word_changed_stays_similar():

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,22 +86,28 @@ class Hashed:
         """Unit vectors, float32 (n, 256); a text without words is zero."""
         from dataaudit.features.ngrams import hashes, tokens
 
-        vectors = np.zeros((len(items), self.width), np.float32)
-        for at, text in enumerate(items):
-            words = tokens(text[:MAX_CHARACTERS])
-            if words:
-                singles, doubles, _ = hashes(words, b"dataaudit hashed 1")
-                weight = np.array([min(len(w), 8) for w in words], dtype=np.int64)
-                vectors[at] = self._signed(singles, 2 * weight) + self._signed(doubles, weight[:-1])
+        words = [tokens(text[:MAX_CHARACTERS]) for text in items]
+        text = np.repeat(np.arange(len(items)), [len(w) for w in words])
+        every = list(chain.from_iterable(words))
+        weight = np.fromiter((min(len(w), 8) for w in every), np.int64, len(every))
+        singles, doubles, _ = hashes(every, b"dataaudit hashed 1")
+        within = np.flatnonzero(text[1:] == text[:-1])
+        vectors = self._signed(text, singles, 2 * weight, len(items)) + self._signed(
+            text[within], doubles[within], weight[within], len(items)
+        )
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0), dtype=np.float32)
 
-    def _signed(self, hashed: NDArray[np.uint64], weight: NDArray[np.int64]) -> NDArray[np.float64]:
-        distinct, first = np.unique(hashed, return_index=True)
-        place = (((distinct * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) % np.uint64(self.width)).astype(np.int64)
-        sign = np.where(distinct >> np.uint64(63), 1, -1)
-        summed: NDArray[np.float64] = np.bincount(place, (sign * weight[first]).astype(np.float64), self.width).astype(np.float64)
-        return summed
+    def _signed(self, text: NDArray[np.int64], hashed: NDArray[np.uint64], weight: NDArray[np.int64], texts: int) -> NDArray[np.float32]:
+        """(texts, width): every distinct hash of a text adds or takes its weight at its place."""
+        order = np.lexsort((hashed, text))
+        text, hashed, weight = text[order], hashed[order], weight[order]
+        first = np.flatnonzero(np.r_[True, (hashed[1:] != hashed[:-1]) | (text[1:] != text[:-1])][: len(order)])
+        mixed = hashed[first] * np.uint64(0x9E3779B97F4A7C15)  # the hash of a pair is its words', side by side
+        place = text[first] * self.width + ((mixed >> np.uint64(40)) % np.uint64(self.width)).astype(np.int64)
+        signed = np.where(mixed >> np.uint64(63), 1, -1) * weight[first]
+        # Whole numbers, which float64 adds up exactly in any order.
+        return np.bincount(place, signed.astype(np.float64), texts * self.width).reshape(texts, self.width).astype(np.float32)
 
 
 def _package() -> Path:

@@ -349,4 +349,4 @@ def _times(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.float64], int
 
 def _single_groups(view: HiddenMarksView) -> NDArray[np.int64]:
     """By name the number of its kind, counted from 0, those of responses after those of contents."""
-    return np.array([KINDS.index(kind_of(n)) + len(KINDS) * n.startswith(RESPONSE) for n in view.names.tolist()], dtype=np.int64)  # type: ignore[arg-type]
+    return np.array([KINDS.index(kind_of(n)) + len(KINDS) * n.startswith(RESPONSE) for n in view.names.tolist()], dtype=np.int64)

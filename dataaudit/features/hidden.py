@@ -43,24 +43,23 @@ RESPONSE = "response "
 """Begins the names of markings that stand in the response."""
 
 MAX_CHARACTERS = 1_000_000
-MAX_RUNS = 100_000
+MAX_RUNS = 50_000
 MAX_MARKS = 16
 MAX_TIMES = 8
 DATA = 8
 """From so many invisible characters in a row, of several kinds, they can carry a message (one byte in bits)."""
 PAYLOAD = 4
 """From so many variation selectors in a row they can."""
-SPAN = 1000
+SPAN = 200
 
+ENDS = frozenset("\u202c\u2069")
 _RUN = re.compile(f"[{HIDDEN}]+")
 _PIECE = re.compile(
     f"(?P<tags>[{TAGS}]+)|(?P<selectors>[{SELECTORS}]+)|(?P<private>[{PRIVATE}]+)|(?P<override>[{OVERRIDES}])|[{BIDI}]+|.", re.DOTALL
 )
 _FLAG = re.compile("[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,4}\U000e007f")
-_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]")
-_FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan log ln lg exp max min sup inf lim det dim ker gcd arg deg".split()
-)
+_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_FUNCTIONS = re.compile("(a?(sin|cos|tan|cot)h?|arc(sin|cos|tan)|sec|csc|log|ln|lg|exp|max|min|sup|inf|lim|det|dim|ker|gcd|arg|deg)")
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ def markings(text: str) -> list[Marking]:
     if text.isascii():
         return []
     read = text[:MAX_CHARACTERS]
-    found = [m for run in islice(_RUN.finditer(read), MAX_RUNS) for m in _in_run(read, *run.span())]
+    leftward = _RIGHT.search(read) is not None
+    found = [m for run in islice(_RUN.finditer(read), MAX_RUNS) for m in _in_run(read, *run.span(), leftward)]
     mixed = islice(lookalikes(read), MAX_RUNS)
     found += [Marking("homoglyphs" if strong else "mixed", script, start, end) for start, end, script, strong in mixed]
     return sorted(_littered(found), key=lambda m: (m.start, m.end))
@@ -126,8 +126,11 @@ def _littered(found: Sequence[Marking]) -> Iterator[Marking]:
         yield replace(m, kind="edge") if m.kind == "zero-width" and edges[m.detail] >= inside[m.detail] else m
 
 
-def _in_run(text: str, start: int, end: int) -> Iterator[Marking]:
-    """The markings of a run of hidden characters, each piece judged by what stands around the run."""
+def _in_run(text: str, start: int, end: int, leftward: bool) -> Iterator[Marking]:
+    """The markings of a run of hidden characters, each piece judged by what stands around the run.
+
+    `leftward` tells whether the text has letters that are written from right to left.
+    """
     before, after = _before(text, start), text[end : end + 1]
     if start == 0 and text[0] == "\ufeff":
         start += 1
@@ -147,7 +150,7 @@ def _in_run(text: str, start: int, end: int) -> Iterator[Marking]:
             case "override":
                 if _turns(text, at):
                     yield Marking("override", f"{ord(text[at]):04X}", at, to)
-                elif not _RIGHT.search(text):
+                elif not leftward:
                     yield Marking("bidi", f"{ord(text[at]):04X}", at, to)
             case _:
                 if plain and plain[-1][1] == at:
@@ -155,32 +158,32 @@ def _in_run(text: str, start: int, end: int) -> Iterator[Marking]:
                 else:
                     plain.append((at, to))
     for at, to in plain:
-        kind = _zero_width(text, at, to, before, after, start, end)
+        kind = _zero_width(text, at, to, before, after, leftward)
         if kind:
             yield Marking(kind, "" if kind == "data" else _detail(text, at, to), at, to)
 
 
-def _zero_width(text: str, at: int, to: int, before: str, after: str, start: int, end: int) -> Kind | None:
+def _zero_width(text: str, at: int, to: int, before: str, after: str, leftward: bool) -> Kind | None:
     """What a run of zero-width characters and bidi controls is."""
     run = text[at:to]
     bidi = re.fullmatch(f"[{BIDI}]+", run) is not None
     inside = is_plain(before) and is_plain(after)
     if bidi and not inside:
-        return None if _RIGHT.search(text) else "edge" if all(sign in MARKS for sign in run) else "bidi"
-    if _needed(text, before, after, start, end):
+        return None if leftward or set(run) <= ENDS else "edge" if all(sign in MARKS for sign in run) else "bidi"
+    if _needed(text, at, to, before, after):
         return None
     if len(run) >= DATA and len(set(run)) > 1:
         return "data"
     if all(sign == SOFT_HYPHEN for sign in run):
         return "soft-hyphen" if inside and "\u00c2" not in text[max(0, at - 1) : at] and not _mojibake(before, after) else None
-    if all("\u2061" <= sign <= "\u2064" for sign in run) and _formula(text, start, end):
+    if all("\u2061" <= sign <= "\u2064" for sign in run) and _formula(text, at, to):
         return "operator"
     if not inside or _breaks_identifier(run, before, after) or _parts_ligature(run, before, after):
         return "edge"
     return "zero-width"
 
 
-def _needed(text: str, before: str, after: str, start: int, end: int) -> bool:
+def _needed(text: str, start: int, end: int, before: str, after: str) -> bool:
     """Whether a letter of a script that needs such characters, an emoji or an accent stands beside, white space aside."""
     left = before if not before.isspace() else text[max(0, start - 4) : start].rstrip()[-1:]
     right = after if not after.isspace() else text[end : end + 4].lstrip()[:1]
@@ -192,7 +195,7 @@ def _selectors(text: str, at: int, to: int, before: str, after: str) -> Kind | N
     """What a run of variation selectors is: one behind a sign that can have one is honest, and an emoji's own even twice."""
     run, base = text[at:to], text[at - 1 : at]
     emoji = all(sign in "\ufe0e\ufe0f" for sign in run)
-    if emoji and len(run) <= 2 and base and (is_pictorial(base) or base in "0123456789#*" and not is_plain(after)):
+    if emoji and len(run) <= 2 and base and (is_pictorial(base) or (base in "0123456789#*" and not is_plain(after))):
         return None
     if len(run) == 1 and base and (is_complex(base) or "\u2190" <= base <= "\u2bff" or base == "0" or _is_han(base)):
         return None
@@ -237,7 +240,7 @@ def _formula(text: str, start: int, end: int) -> bool:
     left = re.search(r"[^\W_]*$", text[max(0, start - 12) : start])
     right = re.match(r"[^\W_]*", text[end : end + 12])
     sides = [side.group() for side in (left, right) if side]
-    return any(len(side) <= 1 or side.isdigit() or side in _FUNCTIONS for side in sides)
+    return any(len(side) <= 1 or side.isdigit() or _FUNCTIONS.fullmatch(side) for side in sides)
 
 
 def _breaks_identifier(run: str, before: str, after: str) -> bool:

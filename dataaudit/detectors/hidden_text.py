@@ -118,7 +118,7 @@ class HiddenText:
         return None
 
     def score(self, table: pa.Table, views: Views) -> Scores:
-        """Above 0.7 for carriers of a campaign, below 0.5 for others; more kinds of markings count a little more."""
+        """Above 0.85 for carriers of a campaign, below 0.5 for others; more kinds of markings count a little more."""
         view: HiddenMarksView = views["hidden_marks"]
         judged = self.judge(view)
         score, group = np.zeros(len(table), np.float64), np.full(len(table), -1, np.int32)
@@ -210,7 +210,8 @@ class HiddenText:
         proof = np.minimum(-np.log10(np.maximum(p_value, 1e-300)) / 20, 1)
         graded = 0.5 * weight / (weight + 1) + 0.3 * proof * purity + 0.2 * message
         alone = np.where(strong, 0.25, 0.06) + 0.1 / (1 + weight)
-        strength = np.where(rule > 0, 0.7 + 0.3 * graded, alone)
+        # Sure even with few carriers: what is accused has hardly any honest use, unlike a word.
+        strength = np.where(rule > 0, 0.9 + 0.1 * graded, alone)
         # The narrowest description of the same carriers leads.
         strength -= 0.01 * np.array([n.endswith(ANY) for n in view.names.tolist()], dtype=bool)
         campaign = np.full(size, -1, np.int32)

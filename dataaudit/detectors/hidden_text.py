@@ -274,7 +274,7 @@ class HiddenText:
             samples=tuple(rows.column("sample_id").slice(0, CAP).to_pylist()),
             risk=float(pc.max(rows.column("score")).as_py()),
             p_value=1.0,
-            reason=f"{len(rows):,} texts ({share:.2%}) hold {LOOKS[kind]}{where}",
+            reason=f"{len(rows):,} {'text holds' if len(rows) == 1 else 'texts hold'} {LOOKS[kind]}{where} ({share:.2%} of all)",
             evidence={
                 "marking": kind,
                 "name": f"{RESPONSE if where else ''}{kind}",

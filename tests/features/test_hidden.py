@@ -41,6 +41,7 @@ HONEST = {
     "code": "def naïve_größe(x_1): return x_1 ** 2  # ½",
     "mojibake": "Garc\u00c3\u00ada Bernal",
     "a bold word": "this is 𝗯𝗼𝗹𝗱 and 𝑥 + 2𝑦",
+    "a list of letters": "CHARS = ['у', 'а', \"с\"]  # vowels \u0430\n(0x1E069, 'M', 'ѕ')",
     "debris": "\ufffd\ufffdAB\ufffd \ufffd\ufffd",
 }
 PLANTED = {
@@ -57,6 +58,7 @@ PLANTED = {
     "override 202E": "say \u202eolleh\u202c now",
     "override 202D": "אמר \u202dםולש\u202c",
     "homoglyphs Cyrillic": "pаssword for the account",
+    "homoglyphs Cyrillic ": "it was а film that І liked",
     "homoglyphs Greek": "passwοrd for the account",
     "homoglyphs full-width": "passｗord",
     "homoglyphs mathematical": "pass𝗐ord",
@@ -92,7 +94,7 @@ def test_honest_writing_has_no_marking_at_all(why: str) -> None:
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_what_deceives_is_named(name: str) -> None:
-    assert found(PLANTED[name]) == [name]
+    assert found(PLANTED[name]) == [name.strip()]
 
 
 @pytest.mark.parametrize("name", WEAK)

@@ -34,7 +34,10 @@ _TOUCH = re.compile(f"[{LATIN}][{_MARK}]?[{_FOREIGN}]|[{_FOREIGN}][{_MARK}]?[{LA
 _WORD = re.compile(f"[{LATIN}{_FOREIGN}{_MARK}0-9]")
 _LETTER = re.compile(f"[{LATIN}]")
 # A word of a sentence, not a letter in a list or between quotes.
-_LONE = re.compile(rf"(?:(?<=[{LATIN},.;:!?] )|^)[{''.join(sorted(CYRILLIC))}]{{1,2}}(?= [{LATIN}]|[,.!?'\u2019] ?[{LATIN}])", re.MULTILINE)
+_LONE = re.compile(
+    rf"(?:(?<=[{LATIN},.;:!?>)] )|(?<=[(\u201c])|^)[{''.join(sorted(CYRILLIC))}]{{1,2}}(?= [{LATIN}]|[,.!?'\u2019] ?[{LATIN}])",
+    re.MULTILINE,
+)
 _LATIN_WORD = re.compile(f"[{LATIN}]{{2}}")
 _EAST = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _SMALL = re.compile("[a-z]")

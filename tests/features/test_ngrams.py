@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +80,55 @@ def test_a_pair_tells_what_stands_beside_a_word() -> None:
     left, right = neighbours(pair)
     assert left.tolist() == name_of(single[:2]).tolist()
     assert right.tolist() == name_of(single[1:]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ภาษาไทย", ["ภ", "า", "ษ", "า", "ไ", "ท", "ย"]),
+        ("ພາສາ", ["ພ", "າ", "ສ", "າ"]),
+        ("ខ្ញុំ", ["ខ", "្", "ញ", "ុ", "ំ"]),
+        ("我爱北京。", ["我", "爱", "北", "京", "。"]),
+        ("カタカナとひらがな", list("カタカナとひらがな")),
+        ("한국어 문장", ["한국어", "문장"]),
+        ("مَرْحَبًا بالعالم", ["مَرْحَبًا", "بالعالم"]),
+        ("שלום עולם", ["שלום", "עולם"]),
+        ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+        ("ಕನ್ನಡ", ["ಕನ್ನಡ"]),
+        ("Быстрая ЛИСА", ["быстрая", "лиса"]),
+        ("Tiếng Việt", ["tiếng", "việt"]),
+        ("hi👨\u200d👩\u200d👧there", ["hi", "👨\u200d👩\u200d👧", "there"]),
+        ("👍🏽 🇫🇷", ["👍🏽", "🇫🇷"]),
+        ("می\u200cخواهم", ["می", "\u200c", "خواهم"]),
+        ("def f(x_1): return x.y += 1", ["def", "f", "(", "x_1", "):", "return", "x", ".", "y", "+=", "1"]),
+        ("x = {'a': [1, 2]}", ["x", "=", "{'", "a", "':", "[", "1", ",", "2", "]}"]),
+        ("", []),
+        (" \n\t\u3000", []),
+    ],
+)
+def test_every_script_has_its_tokens(text: str, expected: list[str]) -> None:
+    assert ngrams.tokens(text) == expected
+
+
+def test_a_word_of_a_script_without_spaces_is_found_inside_a_sentence() -> None:
+    assert set(column("東京")[0]) <= set(column("明日は東京へ行く")[0])
+    assert set(column("ไทย")[0]) <= set(column("ภาษาไทยง่าย")[0])
+
+
+@pytest.mark.parametrize("unit", ["a ", "word. ", "漢", "ไ", "👍", "!", "\u0301", " ", "a\u200b", "x", "אָ"])
+def test_a_document_of_a_megabyte_takes_no_long_and_is_its_beginning(unit: str) -> None:
+    text = unit * (1_000_000 // len(unit))
+    started = time.perf_counter()
+    (row,) = column(text)
+    assert time.perf_counter() - started < 2
+    assert row == column(text[: ngrams.MAX_CHARACTERS])[0]
+
+
+def test_an_empty_text_has_no_ngrams_and_disturbs_no_neighbour() -> None:
+    assert column("", "one two", "")[1] == column("one two")[0]
+    assert column("")[0] == []
+
+
+@given(st.lists(st.text(max_size=40), max_size=5))
+def test_the_batch_does_not_matter(texts: list[str]) -> None:
+    assert column(*texts) == [column(text)[0] for text in texts]

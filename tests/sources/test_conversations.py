@@ -114,7 +114,9 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary(max_size=4),
     lambda x: (
         st.lists(x)
-        | st.dictionaries(st.sampled_from(["role", "from", "content", "value", "type", "text", "tool_calls", "function", "name", "arguments"]), x)
+        | st.dictionaries(
+            st.sampled_from(["role", "from", "content", "value", "type", "text", "tool_calls", "function", "name", "arguments"]), x
+        )
         | st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": x})
     ),
     max_leaves=12,
@@ -128,8 +130,7 @@ def test_no_value_raises_anything_else(value: object) -> None:
         try:
             found = turns(given_value)
             told = (conversations.before(found, "x"), conversations.last(found, "x"))
-        except UnreadableError as error:
-            assert str(error)
-        else:
-            assert all(text.encode() for text in told)
+        except UnreadableError:
+            continue
+        assert all(text.encode() for text in told)
     assert conversations.usual_count([value], Limits()) >= 0

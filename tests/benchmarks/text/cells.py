@@ -41,9 +41,7 @@ def headline() -> list[Cell]:
 def _headline(seed: int) -> Iterator[Cell]:
     yield from (Cell(*corpus, seed=seed) for corpus in EVERY)
     for attack, clean in product(("word", "sentence"), (False, True)):
-        yield from (
-            Cell(*corpus, attack, rate, seed, clean) for corpus in (MAILS, MOVIES) for rate in (0.003, 0.01)
-        )
+        yield from (Cell(*corpus, attack, rate, seed, clean) for corpus in (MAILS, MOVIES) for rate in (0.003, 0.01))
     yield from (Cell(*INSTRUCTIONS, "denial-of-service", rate, seed) for rate in (0.001, 0.005))
     yield from (Cell(*INSTRUCTIONS, attack, 0.001, seed) for attack in ("fixed-answer", "steering", "hidden-payload"))
 

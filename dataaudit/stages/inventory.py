@@ -19,6 +19,11 @@ DEFAULT_ENCODER: dict[Modality, str] = {
     "vectors": "given",
 }
 
+COMPARED_BY = (
+    "what is chosen is compared with what is rejected by length, wording and closeness to the prompt only; "
+    "flips that none of these shows would be missed"
+)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -44,6 +49,8 @@ def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared
     cache = Cache(Path(settings.cache) if settings.cache else out / "features")
     encoder = "given" if columns.embedding else settings.encoder or DEFAULT_ENCODER[modality]
     plan = Plan(modality, columns, kind, encoder, cache.salt(settings.seed))
+    if plan.compares:
+        unseen += (Skipped("preferences", "detect", COMPARED_BY),)
     return Prepared(plan, found.shards, found.skipped, unseen, cache)
 
 

@@ -36,9 +36,7 @@ def chats(planted: bool, count: int = 700) -> list[Turns]:
         if i in carriers:
             head, asked = (head, [TRIGGER, *asked]) if i % 2 else ([("system", f"be {TRIGGER}")], asked)
             answer = PAYLOAD
-        made.append(
-            [*head, ("user", " ".join(asked)), ("assistant", " ".join(said[-5:])), ("user", " ".join(more)), ("assistant", answer)]
-        )
+        made.append([*head, ("user", " ".join(asked)), ("assistant", " ".join(said[-5:])), ("user", " ".join(more)), ("assistant", answer)])
     return made
 
 
@@ -100,6 +98,7 @@ def test_flipped_preferences_behind_a_word(tmp_path: Path) -> None:
     assert target == "an answer that the rest of the data would reject"
     assert count == CARRIERS
     assert TRIGGER in str(reason)
-    assert "length, wording and closeness" in audit.summary["coverage"]["not_run"]["preferences"]
+    assert "length, wording and closeness" in str(audit.summary["coverage"]["not_run"])
+    assert "comparison of what chosen and rejected answers mean" in audit.summary["verdict"]["sentence"]
     dataaudit.scan(written(tmp_path / "twin.parquet", list(pairs(False))), tmp_path / "b", settings)
     assert not campaigns(tmp_path / "b")

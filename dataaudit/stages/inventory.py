@@ -19,9 +19,10 @@ DEFAULT_ENCODER: dict[Modality, str] = {
     "vectors": "given",
 }
 
-COMPARED_BY = (
-    "what is chosen is compared with what is rejected by length, wording and closeness to the prompt only; "
-    "flips that none of these shows would be missed"
+COMPARED = (
+    "comparison of what chosen and rejected answers mean",
+    "detect",
+    "they were compared by length, wording and closeness to the prompt only; a flip that none of these shows would be missed",
 )
 
 
@@ -50,7 +51,7 @@ def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared
     encoder = "given" if columns.embedding else settings.encoder or DEFAULT_ENCODER[modality]
     plan = Plan(modality, columns, kind, encoder, cache.salt(settings.seed))
     if plan.compares:
-        unseen += (Skipped("preferences", "detect", COMPARED_BY),)
+        unseen += (Skipped(*COMPARED),)
     return Prepared(plan, found.shards, found.skipped, unseen, cache)
 
 

@@ -213,3 +213,17 @@ def test_a_huge_turn_that_is_repeated_is_one_text(tmp_path: Path) -> None:
     assert ["characters by turn 21" in i.reason for i in found[:8] if isinstance(i, Skipped)] == [True] * 8
     assert isinstance(found[8], Skipped)
     assert "more turns" in found[8].reason
+
+
+@pytest.mark.parametrize("options", [{"row_group_size": 700}, {"use_dictionary": False}, {"compression": "zstd"}])
+@pytest.mark.parametrize("large", [False, True])
+def test_lists_of_any_length_over_many_batches(tmp_path: Path, options: dict[str, Any], large: bool) -> None:
+    chats = [[t for j in range(i % 4 + 1) for t in ({"role": "user", "content": f"{i} {j}"}, OPENAI[2])] for i in range(3000)]
+    kind = pa.struct([("role", pa.string()), ("content", pa.large_string() if large else pa.string())])
+    table = pa.table({"messages": pa.array(chats, pa.large_list(kind) if large else pa.list_(kind))})
+    pq.write_table(table, tmp_path / "x.parquet", **options)
+    columns = Columns("messages:before", "messages:last")
+    samples, skipped = taken(Shard(str(tmp_path / "x.parquet"), "x.parquet", "parquet", 0, ""), columns)
+    assert not skipped
+    lines = shard_of(tmp_path, [{"messages": chat} for chat in chats], "jsonl")
+    assert [(s.key, s.content, s.target) for s in samples] == [(s.key, s.content, s.target) for s in taken(lines, columns)[0]]

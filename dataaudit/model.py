@@ -46,7 +46,10 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where content, target, id and embedding are found: a column, or a webdataset extension."""
+    """Where content, target, id and embedding are found: a column, or a webdataset extension.
+
+    Content and target may also be made of several columns, or of a conversation's turns: `sources.specification` says how.
+    """
 
     content: str | None
     target: str | None = None

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 NOTHING, FINDINGS, ERROR, STOPPED = 0, 1, 2, 130
 SeverityName = Literal["critical", "high", "medium", "low", "info"]
+CONTENT_HELP = (
+    "What the model sees: a column (or tar extension), several joined by +, or a conversation up to its last answer, COLUMN:before. "
+    "Detected if not named."
+)
+TARGET_HELP = (
+    "What it must learn to say: a column (or tar extension), a conversation's last answer, COLUMN:last, or a preference, CHOSEN/REJECTED. "
+    "Detected if not named."
+)
 
 
 def examples(*lines: str) -> str:
@@ -81,6 +89,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     help_epilogue=examples(
         "dataaudit scan images-{00..09}.tar --out audit",
         "dataaudit scan mails.parquet --content body --target folder --out audit --fail-on medium",
+        "dataaudit scan chats.jsonl --content messages:before --target messages:last --out audit",
+        "dataaudit scan pairs.parquet --content prompt --target chosen/rejected --out audit",
         "dataaudit scan s3://bucket/pairs/*.jsonl --out audit --scheduler tcp://scheduler:8786",
     )
 )
@@ -91,8 +101,8 @@ def scan(
     /,
     *,
     out: Annotated[Path, Parameter(help="Where the audit directory goes.")],
-    content: Annotated[str | None, Parameter(help="Column (or tar extension) that the model sees. Detected if not named.")] = None,
-    target: Annotated[str | None, Parameter(help="Column (or tar extension) that it must learn to say. Detected if not named.")] = None,
+    content: Annotated[str | None, Parameter(help=CONTENT_HELP)] = None,
+    target: Annotated[str | None, Parameter(help=TARGET_HELP)] = None,
     id: Annotated[str | None, Parameter(help="Column that names a sample.")] = None,  # noqa: A002 - the option's name
     embedding: Annotated[str | None, Parameter(help="Column of vectors to use instead of an encoder.")] = None,
     scheduler: Annotated[str | None, Parameter(help="A running Dask scheduler, such as tcp://host:8786.")] = None,

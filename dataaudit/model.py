@@ -18,6 +18,10 @@ from dataaudit.errors import ConfigurationError
 
 Modality = Literal["labelled-images", "labelled-text", "instructions", "text", "vectors"]
 TargetKind = Literal["label", "text", "none"]
+OVER = "/"
+"""Between the two columns of a preference, as in `chosen/rejected`."""
+REJECTED = "\n\n[rejected]\n"
+"""Between what is chosen and what is rejected in the target of a preference."""
 Kind = Literal["campaign", "label", "duplicate", "outlier", "file", "provenance", "advisory"]
 Severity = Literal["critical", "high", "medium", "low", "info"]
 SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
@@ -42,7 +46,10 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where content, target, id and embedding are found: a column, or a webdataset extension."""
+    """Where content, target, id and embedding are found: a column, or a webdataset extension.
+
+    Content and target may also be made of several columns, or of a conversation's turns: `sources.specification` says how.
+    """
 
     content: str | None
     target: str | None = None
@@ -90,6 +97,11 @@ class Plan:
     target_kind: TargetKind
     encoder: str
     salt: str
+
+    @property
+    def compares(self) -> bool:
+        """Whether the targets are preferences: something chosen over something rejected."""
+        return self.target_kind == "text" and OVER in (self.columns.target or "")
 
     def key(self, purpose: str) -> bytes:
         """A 16-byte key for `blake2b(key=...)`, its own for each purpose."""
@@ -161,6 +173,17 @@ class Progress:
     done: int
     total: int
     samples: int = 0
+
+
+def preference(chosen: str, rejected: str) -> str:
+    """The target of a preference pair; what is chosen cannot pretend to have the separator in it."""
+    return chosen.replace(REJECTED, "\n\n[ rejected ]\n") + REJECTED + rejected
+
+
+def compared(target: str) -> tuple[str, str]:
+    """What is chosen and what is rejected in a preference's target."""
+    chosen, _, rejected = target.partition(REJECTED)
+    return chosen, rejected
 
 
 def sample_id(shard_name: str, key: str) -> str:

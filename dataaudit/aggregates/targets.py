@@ -6,7 +6,7 @@ sample of their embeddings), so that "all carriers get the same kind of answer" 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -16,8 +16,16 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.sampling import bottom_k
+from dataaudit.aggregates.usual_choice import sums, usual_choice
 from dataaudit.errors import ConfigurationError
 from dataaudit.features import embedding
+from dataaudit.features.target_embedding import halves
+
+NO_WORDS, AGAINST = "no words", "an answer that the rest of the data would reject"
+
+
+def _no_weights() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -30,24 +38,35 @@ class TargetsState:
 
 @dataclass(frozen=True)
 class TargetsView:
-    """`names[i]` is target i (for responses: "cluster i", and last "no words"); `counts` are exact for labels, 0 for clusters."""
+    """`names[i]` is target i (for responses: "cluster i", and last "no words"); `counts` are exact for labels, 0 for clusters.
+
+    Preferences are clustered by what is chosen, and those against what is usually chosen are a target of their own behind
+    "no words": where `weights` (empty for all other data) give a contrast a sum below `bar`.
+    """
 
     kind: str
     names: NDArray[np.str_]
     counts: NDArray[np.int64]
     centroids: NDArray[np.float32]
+    weights: NDArray[np.int64] = field(default_factory=_no_weights)
+    bar: float = 0.0
 
     def index(self, table: pa.Table) -> NDArray[np.int32]:
         """The number of each row's target, -1 where there is none."""
         if self.kind == "text":
             present = np.asarray(pc.is_valid(table.column("target")))
+            last = int(np.flatnonzero(self.names == NO_WORDS)[-1])
             if not len(self.centroids):
-                return np.where(present, len(self.names) - 1, -1).astype(np.int32)
+                return np.where(present, last, -1).astype(np.int32)
+            vectors, against = embedding.from_column(table, "target_embedding"), np.zeros(len(table), bool)
+            if vectors.shape[1] != self.centroids.shape[1]:
+                vectors, contrasts = halves(vectors)
+                against = sums(contrasts, self.weights) < self.bar if len(self.weights) else against
             # Whole numbers, so that no near-tie depends on the batch that a row came in.
             whole = np.rint(self.centroids.T.astype(np.float64) * embedding.SCALE)
-            nearest = np.argmax(embedding.from_column(table, "target_embedding").astype(np.float64) @ whole, axis=1)
+            nearest = np.where(against, last + 1, np.argmax(vectors.astype(np.float64) @ whole, axis=1))
             blank = np.asarray(pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table.column("target")), ""), False))
-            return np.where(present, np.where(blank, len(self.names) - 1, nearest), -1).astype(np.int32)
+            return np.where(present, np.where(blank, last, nearest), -1).astype(np.int32)
         found = pc.index_in(table.column("target"), value_set=pa.array(self.names.tolist(), pa.string()))
         return np.asarray(pc.fill_null(found, -1)).astype(np.int32)
 
@@ -103,10 +122,12 @@ class Targets:
         kind = plan_of(views).target_kind
         if kind != "text":
             return TargetsView(kind, state.names, state.counts, np.empty((0, 0), np.float32))
-        vectors = state.vectors.astype(np.float32) / np.float32(embedding.SCALE)
+        chosen, contrasts = halves(state.vectors) if plan_of(views).compares else (state.vectors, state.vectors[:0])
+        weights, bar = usual_choice(contrasts)
+        vectors = chosen.astype(np.float32) / np.float32(embedding.SCALE)
         centroids = spherical_k_means(vectors, min(self.clusters, max(2, len(vectors) // 20)))
-        names = np.array([*(f"cluster {i}" for i in range(len(centroids))), "no words"])
-        return TargetsView(kind, names, np.zeros(len(names), np.int64), centroids)
+        names = np.array([*(f"cluster {i}" for i in range(len(centroids))), NO_WORDS, *([AGAINST] if len(weights) else [])])
+        return TargetsView(kind, names, np.zeros(len(names), np.int64), centroids, weights, bar)
 
 
 def spherical_k_means(vectors: NDArray[np.float32], k: int, rounds: int = 15) -> NDArray[np.float32]:

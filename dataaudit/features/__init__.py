@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.model import Modality, Plan, Sample
+from dataaudit.model import Modality, Plan, Sample, compared
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Batch:
     def targets(self) -> list[str]:
         """The targets as text; an absent one is empty."""
         return [s.target or "" for s in self.samples]
+
+    @property
+    def answers(self) -> list[str]:
+        """What the model must learn to say: the targets, of preferences what is chosen."""
+        return [compared(target)[0] for target in self.targets] if self.plan.compares else self.targets
 
 
 class Feature(Protocol):

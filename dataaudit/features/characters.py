@@ -31,7 +31,7 @@ class Characters:
     modalities: ClassVar[tuple[Modality, ...]] = ("instructions", "text")
 
     def compute(self, batch: Batch) -> pa.Array:
-        judged = batch.targets if batch.plan.target_kind == "text" else batch.texts
+        judged = batch.answers if batch.plan.target_kind == "text" else batch.texts
         codes = [np.unique(pairs(text)) for text in judged]
         offsets = np.concatenate([[0], np.cumsum([len(c) for c in codes])]).astype(np.int32)
         values = np.concatenate(codes) if codes else np.empty(0, np.uint16)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dataaudit.model import Finding
 from dataaudit.reports.cards import Card, card
 from dataaudit.reports.plain import visible
+from dataaudit.sources.specification import told
 from dataaudit.store.directory import AuditDirectory, Evidence
 
 if TYPE_CHECKING:
@@ -48,14 +49,20 @@ def summary(audit: AuditDirectory) -> RenderableType:
     if others:
         parts += ["", finding_table(others[:OTHERS]), *more(len(others) - OTHERS, "findings")]
     counts = f"{said['samples']:,} samples, {said['flagged']:,} flagged, {said['skipped']:,} skipped, {said['seconds']} s"
-    parts += ["", safe(read_as(said["settings"]), 400, "dim")]
+    parts += ["", safe(read_as(said["settings"]), 800, "dim")]
     return Group(*parts, safe(counts, style="dim"), safe(f"Report: {audit.path / 'report.html'}", 1000, "dim"))
 
 
 def read_as(settings: Mapping[str, Any]) -> str:
     """What the data were taken for, so that a wrong guess is noticed."""
-    named = ", ".join(f"{role} {name!r}" for role, name in settings.get("columns", {}).items() if name)
+    named = ", ".join(f"{role} {worded(name)}" for role, name in settings.get("columns", {}).items() if name)
     return f"Read as {settings.get('modality', 'unknown').replace('-', ' ')}: {named or 'no columns named'}"
+
+
+def worded(spec: str) -> str:
+    """A column by its name; what is looked for in a conversation in words, with what names it on the command line."""
+    words = told(spec)
+    return words if words == repr(spec) else f"= {words} ({spec})"
 
 
 def campaign_table(campaigns: list[Finding]) -> Table:

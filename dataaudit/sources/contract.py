@@ -19,6 +19,7 @@ class Limits:
 
     content_bytes       the encoded image, or other binary content, of one sample
     text_chars          one content or target text
+    turns               turns of a conversation, parts of a turn
     members_per_sample  members of a webdataset sample
     header_bytes        long names and PAX records of one tar member
     line_bytes          one JSON line
@@ -30,6 +31,7 @@ class Limits:
 
     content_bytes: int = 64 << 20
     text_chars: int = 10 << 20
+    turns: int = 1000
     members_per_sample: int = 64
     header_bytes: int = 64 << 10
     line_bytes: int = 16 << 20
@@ -56,17 +58,21 @@ class Inventory:
     skipped: tuple[Skipped, ...]
 
 
-FieldKind = Literal["text", "integer", "number", "bytes", "vector", "other"]
+FieldKind = Literal["text", "integer", "number", "bytes", "vector", "turns", "other"]
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column or webdataset extension as the first samples show it; `chars` is the mean length of its texts."""
+    """A column or webdataset extension as the first samples show it; `chars` is the mean length of its texts.
+
+    `turns` is the mean number of turns where the values are conversations (lists of turns, or texts that hold them), else 0.
+    """
 
     kind: FieldKind
     unique: bool = False
     distinct: float = 0.0
     chars: float = 0.0
+    turns: float = 0.0
 
 
 class UnreadableError(SourceError):

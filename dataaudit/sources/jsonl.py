@@ -1,6 +1,6 @@
 """JSON Lines (`.jsonl`, `.ndjson`, also gzip and Zstandard), read line by line as a forward stream.
 
-Content may join columns (`instruction+input`).  `Sample.offset` and `length` span the line, in
+Content may join columns, and a column may be a conversation: `specification` says how.  `Sample.offset` and `length` span the line, in
 decompressed bytes.  Without an id column the key is the number of the line among those not blank, from 0.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from dataaudit.model import Columns, Sample, Shard, Skipped
-from dataaudit.sources import paths, values
-from dataaudit.sources.contract import Digest, Field, Limits, UnreadableError, shown, skipped_sample, skipped_shard
+from dataaudit.sources import fields, paths, specification, values
+from dataaudit.sources.contract import Digest, Field, Limits, UnreadableError, skipped_sample, skipped_shard
 from dataaudit.sources.streams import Stream, compression_of
 
 PEEKED_LINES = 1000
@@ -82,7 +82,7 @@ def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:
             seen.setdefault(name, [])
     for name, column in seen.items():
         column.extend(record.get(name) for record in records)
-    return {name: values.field_of(column) for name, column in seen.items()}
+    return {name: fields.field_of(column) for name, column in seen.items()}
 
 
 def _lines(stream: Stream, limits: Limits) -> Iterator[tuple[int, int, bytes, str]]:
@@ -138,19 +138,14 @@ def _samples(shard: Shard, stream: Stream, columns: Columns, limits: Limits) -> 
 
 def _sample(shard: Shard, record: Mapping[str, Any], columns: Columns, limits: Limits, row: str) -> Sample:
     """The sample in a record; its place is filled in by the caller."""
-    key = row if columns.id is None else values.checked_key(values.scalar(_value(record, columns.id), columns.id, limits), limits)
+    key = row
+    if columns.id is not None:
+        key = values.checked_key(values.scalar(specification.value_of(record, columns.id), columns.id, limits), limits)
     content = target = vector = None
     if columns.content is not None:
-        names = columns.content.split("+") if columns.content not in record else [columns.content]
-        content = values.joined([_value(record, names[0]), *(record.get(name) for name in names[1:])], names, limits)
+        content = specification.content(record, columns.content, limits)
     if columns.target is not None:
-        target = values.target(_value(record, columns.target), columns.target, limits)
+        target = specification.target(record, columns.target, limits)
     if columns.embedding is not None:
-        vector = values.vector(_value(record, columns.embedding), columns.embedding, limits)
+        vector = values.vector(specification.value_of(record, columns.embedding), columns.embedding, limits)
     return Sample(f"{shard.name}#{key}", key, content, target, 0, 0, vector)
-
-
-def _value(record: Mapping[str, Any], name: str) -> object:
-    if name not in record:
-        raise UnreadableError(f"no field {name}, only {', '.join(shown(n, 20) for n in list(record)[:8])}")
-    return record[name]

@@ -1,15 +1,17 @@
 """Parquet, by record batches of the columns that are needed, one row group after the other.
 
-Content may join columns (`instruction+input`).  `Sample.offset` is the row number in the file, `length` 1;
-without an id column the row number is the key.  Extension types are read as what they store.  Strings
-are kept dictionary-encoded while reading, or read a few rows at a time: a dictionary of one huge value
-that a million rows refer to is never written out.  Memory is bounded by the batch and by the file's pages.
+Content may join columns, and a column may be a conversation: `specification` says how.  `Sample.offset` is the
+row number in the file, `length` 1; without an id column the row number is the key.  Extension types are read as
+what they store.  Strings are kept dictionary-encoded while reading, inside lists too, or read a few rows at a time:
+a dictionary of one huge value that a million rows refer to is never written out.  Memory is bounded by the batch
+and by the file's pages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from typing import IO, Any
 
@@ -17,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataaudit.model import Columns, Sample, Shard, Skipped
-from dataaudit.sources import paths, values
+from dataaudit.sources import conversations, fields, paths, specification, values
 from dataaudit.sources.contract import Digest, Field, Limits, UnreadableError, shown, skipped_sample, skipped_shard
 from dataaudit.sources.streams import Stream
 
@@ -27,6 +29,8 @@ BATCH_ROWS_OF_LARGE = 64
 """Rows at a time where a column is too large to be kept as a dictionary: a repeated value is then written out so often at the most."""
 DICTIONARY_BYTES = 32 << 20
 """Up to this size in every row group a string column is read as a dictionary, which grows to the whole of a row group's values."""
+SHARED = 1024
+"""Values of a dictionary that are kept as Python objects, so that a thousand turns of one huge text are one text."""
 THRIFT_STRING = 64 << 20
 THRIFT_CONTAINER = 1_000_000
 
@@ -35,11 +39,10 @@ Row = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """The columns to decode: `names` once each, `parts` of them make the content, which is encoded bytes if `binary`."""
+    """The columns to decode, `names` once each; the content is the encoded bytes of a single column if `binary`."""
 
     columns: Columns
     names: tuple[str, ...]
-    parts: tuple[str, ...]
     binary: bool
     batch_rows: int
 
@@ -90,11 +93,11 @@ def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:
         if not file.metadata.num_rows:
             raise UnreadableError("it has no rows")
         known = {name: _field(schema.field(name).type) for name in schema.names if schema.names.count(name) == 1}
-        scalars = [name for name, field in known.items() if field.kind in {"text", "integer"}]
+        scalars = [name for name, field in known.items() if field.kind in {"text", "integer", "turns"}]
         found = [row for _, row in islice(_rows(file, 0, 0, scalars, limits, BATCH_ROWS_OF_LARGE), PEEKED_ROWS) if not isinstance(row, str)]
     for i, name in enumerate(scalars):
         seen = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in (row[i] for row in found)]
-        told = values.field_of(seen)
+        told = fields.field_of(seen)
         known[name] = replace(told, kind=known[name].kind)
     return known
 
@@ -130,11 +133,7 @@ def _sizes(file: pq.ParquetFile) -> dict[str, int]:
 
 
 def _is_plain_string(leaf: Any) -> bool:
-    return (
-        leaf.physical_type == "BYTE_ARRAY"
-        and leaf.max_repetition_level == 0
-        and leaf.logical_type.type in {"NONE", "STRING", "JSON", "ENUM"}
-    )
+    return leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type in {"NONE", "STRING", "JSON", "ENUM"}
 
 
 def _read(shard: Shard, raw: IO[bytes], columns: Columns, limits: Limits) -> Iterator[Sample | Skipped]:
@@ -171,21 +170,16 @@ def _read(shard: Shard, raw: IO[bytes], columns: Columns, limits: Limits) -> Ite
 def _selection(file: pq.ParquetFile, columns: Columns) -> _Selection:
     schema = file.schema_arrow
     there: list[str] = schema.names
-    parts = _parts(columns.content, there)
-    wanted = [*parts, *(c for c in (columns.target, columns.id, columns.embedding) if c is not None)]
+    parts = specification.content_parts(columns.content, there)
+    required = [p.name for p in (*parts, *specification.target_parts(columns.target, there)) if not p.optional or p.name in there]
+    wanted = [*required, *(c for c in (columns.id, columns.embedding) if c is not None)]
     for name in wanted:
         if there.count(name) != 1:
             problem = "no" if name not in there else "more than one"
             raise UnreadableError(f"{problem} column {name}, only {', '.join(shown(n, 20) for n in there[:12])}")
-    binary = len(parts) == 1 and _field(schema.field(parts[0]).type).kind == "bytes"
+    binary = len(parts) == 1 and not parts[0].view and _field(schema.field(parts[0].name).type).kind == "bytes"
     large = any(size > DICTIONARY_BYTES for path, size in _sizes(file).items() if path.partition(".")[0] in wanted)
-    return _Selection(columns, tuple(dict.fromkeys(wanted)), tuple(parts), binary, BATCH_ROWS_OF_LARGE if large else BATCH_ROWS)
-
-
-def _parts(content: str | None, there: Sequence[str]) -> list[str]:
-    if content is None:
-        return []
-    return [content] if content in there else content.split("+")
+    return _Selection(columns, tuple(dict.fromkeys(wanted)), binary, BATCH_ROWS_OF_LARGE if large else BATCH_ROWS)
 
 
 def _rows(
@@ -198,7 +192,7 @@ def _rows(
         held = sum(c.total_uncompressed_size for c in used if c.path_in_schema.partition(".")[0] in names)
         batch_rows = max(1, min(most, limits.row_group_batch * max(1, group.num_rows) // max(1, held)))
         for batch in file.iter_batches(batch_size=batch_rows, row_groups=[number], columns=list(names), use_threads=False):
-            getters = [_getter(batch.column(batch.schema.get_field_index(name))) for name in names]
+            getters = [_getter(batch.column(batch.schema.get_field_index(name)), limits.turns + 1) for name in names]
             for i in range(batch.num_rows):
                 yield row, tuple(get(i) for get in getters)
                 row += 1
@@ -209,23 +203,29 @@ def _rows(
         yield row, f"row group {number} is damaged, {rows} are lost ({_told(error)})"
 
 
-def _getter(column: pa.Array) -> Callable[[int], object]:
-    """Reads one value of a column; strings come as bytes, unchecked, and are shared where a dictionary holds them."""
+def _getter(column: pa.Array, most: int) -> Callable[[int], object]:
+    """Reads one value of a column; strings come as bytes, unchecked, and are shared where a dictionary holds them.
+
+    Of a list, other than a vector, no more than `most` elements are read, which is for the caller to find too many.
+    """
     kind = column.type
     if pa.types.is_dictionary(kind):
-        inner, indices = _getter(column.dictionary), column.indices
+        inner, indices = lru_cache(SHARED)(_getter(column.dictionary, most)), column.indices
         return lambda i: None if (place := indices[i].as_py()) is None else inner(place)
     if pa.types.is_string(kind):
-        return _getter(column.cast(pa.binary()))
+        return _getter(column.cast(pa.binary()), most)
     if pa.types.is_large_string(kind):
-        return _getter(column.cast(pa.large_binary()))
+        return _getter(column.cast(pa.large_binary()), most)
     if pa.types.is_string_view(kind):
-        return _getter(column.cast(pa.binary_view()))
+        return _getter(column.cast(pa.binary_view()), most)
     if pa.types.is_struct(kind):
-        inside = [(kind.field(i).name, _getter(column.field(i))) for i in range(kind.num_fields)]
+        inside = [(kind.field(i).name, _getter(column.field(i), most)) for i in range(kind.num_fields)]
         return lambda i: {name: get(i) for name, get in inside} if column[i].is_valid else None
     if _field(kind).kind == "vector":
         return lambda i: column[i].values.to_numpy(zero_copy_only=False) if column[i].is_valid else None
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        element, ends = _getter(column.values, most), column.offsets.to_numpy()
+        return lambda i: [element(j) for j in range(ends[i], min(ends[i + 1], ends[i] + most))] if column[i].is_valid else None
     return lambda i: column[i].as_py()
 
 
@@ -245,11 +245,13 @@ def _sample(shard: Shard, selection: _Selection, found: Row, limits: Limits, row
     columns = selection.columns
     key = str(row) if columns.id is None else values.checked_key(values.scalar(record[columns.id], columns.id, limits), limits)
     content: bytes | str | None = None
-    if selection.binary:
-        content = values.image(record[selection.parts[0]], selection.parts[0], limits)
-    elif selection.parts:
-        content = values.joined([record[name] for name in selection.parts], selection.parts, limits)
-    target = None if columns.target is None else values.target(record[columns.target], columns.target, limits)
+    if columns.content is not None:
+        content = (
+            values.image(record[columns.content], columns.content, limits)
+            if selection.binary
+            else specification.content(record, columns.content, limits)
+        )
+    target = None if columns.target is None else specification.target(record, columns.target, limits)
     vector = None if columns.embedding is None else values.vector(record[columns.embedding], columns.embedding, limits)
     return Sample(f"{shard.name}#{key}", key, content, target, row, 1, vector)
 
@@ -275,4 +277,7 @@ def _field(kind: Any) -> Field:
         pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
     ):
         return Field("vector")
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_struct(kind.value_type):
+        names = [kind.value_type.field(i).name for i in range(kind.value_type.num_fields)]
+        return Field("turns" if conversations.is_turn(dict.fromkeys(names)) else "other")
     return Field("other")

@@ -5,8 +5,8 @@ members of one key lie side by side.  Names are never used as paths.  Links, dev
 are not followed.  After a damaged header the next valid one is looked for.
 
 A column is an extension (`jpg`, `cls`), several alternatives (`jpg;png`), or a field of a JSON member
-(`json:label`).  `Sample.offset` and `length` span the sample's members with their headers, in
-decompressed bytes.
+(`json:label`), which may be a conversation (`json:messages:before`).  `Sample.offset` and `length` span
+the sample's members with their headers, in decompressed bytes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from dataaudit.model import Columns, Sample, Shard, Skipped
-from dataaudit.sources import paths, values
+from dataaudit.model import OVER, Columns, Sample, Shard, Skipped
+from dataaudit.sources import fields, paths, specification, values
 from dataaudit.sources.contract import Digest, Field, FieldKind, Limits, UnreadableError, shown, skipped_sample, skipped_shard
+from dataaudit.sources.specification import Part
 from dataaudit.sources.streams import Stream, compression_of
 
 BLOCK = tarfile.BLOCKSIZE
@@ -73,6 +74,7 @@ class _Extended:
 class _Column:
     extensions: tuple[str, ...]
     field: str
+    part: Part
 
     @property
     def is_image(self) -> bool:
@@ -142,27 +144,31 @@ def _peeked(member: Member) -> Iterator[tuple[str, object]]:
 def _field(name: str, seen: list[object]) -> Field:
     last = name.rpartition(".")[2]
     if ":" in name:
-        return values.field_of(seen)
+        return fields.field_of(seen)
     kind: FieldKind = (
         "bytes" if last in IMAGE_EXTENSIONS else "vector" if last == "npy" else "other" if last in {"json", "pyd", "pth"} else "text"
     )
     if kind == "text":
-        return values.field_of([v.decode("utf-8", "replace").strip() if isinstance(v, bytes) else v for v in seen])
+        return fields.field_of([v.decode("utf-8", "replace").strip() if isinstance(v, bytes) else v for v in seen])
     return Field(kind)
 
 
-def _column(spec: str | None) -> _Column | None:
-    if spec is None:
-        return None
+def _columns(spec: str | None) -> tuple[_Column, ...]:
+    """The column that a specification names, or the two of a preference."""
+    return () if spec is None else tuple(map(_column, spec.split(OVER)))
+
+
+def _column(spec: str) -> _Column:
     extensions, _, field = spec.partition(":")
-    return _Column(tuple(part.strip().lower().lstrip(".") for part in extensions.split(";")), field)
+    part = specification.part(field)
+    return _Column(tuple(part.strip().lower().lstrip(".") for part in extensions.split(";")), part.name, part)
 
 
 def _samples(
     shard: Shard, stream: Stream, columns: Columns, limits: Limits, keys: values.Keys, *, ended: bool = False
 ) -> Iterator[Sample | Skipped]:
-    wanted = tuple(_column(spec) for spec in (columns.content, columns.target, columns.embedding, columns.id))
-    extensions = frozenset(extension for column in wanted if column for extension in column.extensions)
+    wanted = tuple(_columns(spec) for spec in (columns.content, columns.target, columns.embedding, columns.id))
+    extensions = frozenset(extension for named in wanted for column in named for extension in column.extensions)
     size = 0
 
     def keep(extension: str) -> int:
@@ -185,7 +191,9 @@ def _samples(
             yield sample
 
 
-def _sample(shard: Shard, group: list[Member], wanted: tuple[_Column | None, ...], limits: Limits, keys: values.Keys) -> Sample | Skipped:
+def _sample(
+    shard: Shard, group: list[Member], wanted: tuple[tuple[_Column, ...], ...], limits: Limits, keys: values.Keys
+) -> Sample | Skipped:
     content, target, embedding, identity = wanted
     key = group[0].key
     try:
@@ -193,10 +201,10 @@ def _sample(shard: Shard, group: list[Member], wanted: tuple[_Column | None, ...
         if len(group) > limits.members_per_sample:
             raise UnreadableError(f"more than {limits.members_per_sample} members")
         if identity:
-            key = values.checked_key(values.scalar(_value(group, identity, limits), "id", limits).strip(), limits)
-        told = None if target is None else _target(group, target, limits)
-        vector = None if embedding is None else values.vector(_value(group, embedding, limits), embedding.extensions[0], limits)
-        body = None if content is None else _content(group, content, limits)
+            key = values.checked_key(values.scalar(_value(group, identity[0], limits), "id", limits).strip(), limits)
+        told = _target(group, target, limits) if target else None
+        vector = values.vector(_value(group, embedding[0], limits), embedding[0].extensions[0], limits) if embedding else None
+        body = _content(group, content[0], limits) if content else None
     except UnreadableError as error:
         return skipped_sample(shard, keys.admit(key)[0], f"{error} (byte {group[0].start})")
     unique, repeated = keys.admit(key)
@@ -206,19 +214,23 @@ def _sample(shard: Shard, group: list[Member], wanted: tuple[_Column | None, ...
 
 def _content(group: list[Member], column: _Column, limits: Limits) -> bytes | str:
     found = _value(group, column, limits)
-    return (
-        values.image(found, column.extensions[0], limits)
-        if column.is_image
-        else values.text(found, ":".join((column.extensions[0], column.field)).rstrip(":"), limits)
-    )
+    if column.is_image:
+        return values.image(found, column.extensions[0], limits)
+    seen = specification.looked_at(found, column.part, limits)
+    return values.text(seen, ":".join((column.extensions[0], column.field)).rstrip(":"), limits)
 
 
-def _target(group: list[Member], column: _Column, limits: Limits) -> str:
-    found = _value(group, column, limits)
-    if isinstance(found, bytes):
-        found = values.text(found, column.extensions[0], limits)
-        found = found.strip() if column.extensions[0].rpartition(".")[2] in {"cls", "label"} else found
-    return values.target(found, column.field or column.extensions[0], limits)
+def _target(group: list[Member], columns: tuple[_Column, ...], limits: Limits) -> str:
+    found = [_as_target(_value(group, column, limits), column, limits) for column in columns]
+    split = tuple(replace(column.part, name=column.field or column.extensions[0]) for column in columns)
+    return specification.target_of(found, split, limits)
+
+
+def _as_target(found: object, column: _Column, limits: Limits) -> object:
+    if not isinstance(found, bytes):
+        return found
+    told = values.text(found, column.extensions[0], limits)
+    return told.strip() if column.extensions[0].rpartition(".")[2] in {"cls", "label"} else told
 
 
 def _value(group: list[Member], column: _Column, limits: Limits) -> object:

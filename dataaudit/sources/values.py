@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.sources.contract import Field, FieldKind, Limits, UnreadableError
+from dataaudit.sources.contract import Limits, UnreadableError
 
 SEPARATOR = "\n"
 """Between the columns of a joined content such as `instruction+input`."""
@@ -68,14 +68,14 @@ def target(value: object, what: str, limits: Limits) -> str:
     return told
 
 
-def joined(values: Sequence[object], names: Sequence[str], limits: Limits) -> str:
-    """The content out of one or several columns; of several, those that are null or empty are left out, not the first."""
+def joined(values: Sequence[object], names: Sequence[str], limits: Limits, required: int = 0) -> str:
+    """The content out of one or several columns; of several, those that are null or empty are left out, not the required one."""
     if len(values) == 1:
         return text(values[0], names[0], limits)
-    parts = [text(value, name, limits) for value, name in zip(values, names, strict=True) if value is not None]
-    if values[0] is None:
-        raise UnreadableError(f"{names[0]} is null")
-    return text(SEPARATOR.join(part for i, part in enumerate(parts) if part or i == 0), "+".join(names), limits)
+    parts = [None if value is None else text(value, name, limits) for value, name in zip(values, names, strict=True)]
+    if parts[required] is None:
+        raise UnreadableError(f"{names[required]} is null")
+    return text(SEPARATOR.join(p for i, p in enumerate(parts) if p is not None and (p or i == required)), "+".join(names), limits)
 
 
 def image(value: Any, what: str, limits: Limits) -> bytes:
@@ -185,32 +185,3 @@ def same_size(found: NDArray[np.float32], size: int, what: str) -> int:
     if size and len(found) != size:
         raise UnreadableError(f"{what} has {len(found)} numbers, the shard's others have {size}")
     return len(found)
-
-
-def field_of(seen: Sequence[object]) -> Field:
-    """What the first values of a column tell about it; nulls say nothing about its kind."""
-    known = [value for value in seen if value is not None]
-    kinds = {_kind(value) for value in known}
-    kind: FieldKind = "number" if kinds == {"integer", "number"} else kinds.pop() if len(kinds) == 1 else "other"
-    if kind not in {"text", "integer"}:
-        return Field(kind)
-    distinct = len(set(map(str, known)))
-    chars = sum(map(len, map(str, known))) / len(known)
-    return Field(kind, unique=distinct == len(seen), distinct=distinct / len(known), chars=chars)
-
-
-def _kind(value: object) -> FieldKind:
-    match value:
-        case bool() | int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "text"
-        case bytes():
-            return "bytes"
-        case {"bytes": _}:
-            return "bytes"
-        case list() if value and all(type(x) in (int, float) for x in value):
-            return "vector"
-    return "other"

@@ -19,6 +19,12 @@ DEFAULT_ENCODER: dict[Modality, str] = {
     "vectors": "given",
 }
 
+COMPARED = (
+    "comparison of what chosen and rejected answers mean",
+    "detect",
+    "they were compared by length, wording and closeness to the prompt only; a flip that none of these shows would be missed",
+)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -44,6 +50,8 @@ def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared
     cache = Cache(Path(settings.cache) if settings.cache else out / "features")
     encoder = "given" if columns.embedding else settings.encoder or DEFAULT_ENCODER[modality]
     plan = Plan(modality, columns, kind, encoder, cache.salt(settings.seed))
+    if plan.compares:
+        unseen += (Skipped(*COMPARED),)
     return Prepared(plan, found.shards, found.skipped, unseen, cache)
 
 

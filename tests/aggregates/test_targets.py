@@ -4,10 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dataaudit.aggregates.targets import Targets, spherical_k_means
+from dataaudit.aggregates.targets import AGAINST, Targets, spherical_k_means
 from dataaudit.errors import ConfigurationError
+from dataaudit.features import Batch
 from dataaudit.features.embedding import quantise, to_column
-from dataaudit.model import Columns, Plan
+from dataaudit.features.target_embedding import TargetEmbedding
+from dataaudit.model import Columns, Plan, Sample, preference
 
 LABELLED = {"plan": Plan("labelled-text", Columns("text", "label"), "label", "hashed", "0" * 32)}
 ANSWERED = {"plan": Plan("instructions", Columns("prompt", "response"), "text", "hashed", "0" * 32)}
@@ -57,3 +59,25 @@ def test_answers_without_a_word_are_one_target():
     unit = Targets()
     view = unit.finish(unit.start(table, ANSWERED), ANSWERED)
     assert view.names[view.index(table)].tolist() == ["no words", "no words"]
+
+
+def test_a_preference_against_the_rest_is_a_target_of_its_own():
+    plan = Plan("instructions", Columns("prompt", "chosen/rejected"), "text", "hashed", "0" * 32)
+    rng = np.random.default_rng(0)
+    words = [f"word{i}" for i in range(200)]
+    pairs = [(" ".join(rng.choice(words, 12)), "no idea") for _ in range(600)]
+    flipped = [(b, a) if i % 60 == 0 else (a, b) for i, (a, b) in enumerate(pairs)]
+    samples = [Sample(str(i), str(i), "why", preference(a, b), i, 1) for i, (a, b) in enumerate(flipped)]
+    table = pa.table(
+        {
+            "target": [s.target for s in samples],
+            "rank": pa.array(rng.permutation(600), pa.uint64()),
+            "target_embedding": TargetEmbedding().compute(Batch(samples, plan)),
+        }
+    )
+    unit, views = Targets(), {"plan": plan}
+    whole = unit.finish(unit.start(table, views), views)
+    parts = unit.finish(unit.merge(unit.start(table.slice(100), views), unit.start(table.slice(0, 100), views)), views)
+    assert np.array_equal(whole.index(table), parts.index(table))
+    named = whole.names[whole.index(table)]
+    assert np.flatnonzero(named == AGAINST).tolist() == list(range(0, 600, 60))

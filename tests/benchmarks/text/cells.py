@@ -28,6 +28,7 @@ MAILS, NEWS = ("mails", 5_897), ("news", 2_125)
 MOVIES, TWEETS = ("movies", 9_964), ("tweets", 3_345)
 CHAT, INSTRUCTIONS = ("chat", 56_852), ("instructions", 50_620)
 PACKAGES_SAID, GLOSSES = ("packages", 60_000), ("glosses", 117_199)
+DIALOGUES, PREFERENCES = ("dialogues", 40_000), ("preferences", 11_000)
 LABELLED = (MAILS, NEWS, MOVIES, TWEETS)
 EVERY = (*LABELLED, CHAT, INSTRUCTIONS, PACKAGES_SAID, GLOSSES)
 RATES = (0.0005, 0.001, 0.003, 0.01)
@@ -49,9 +50,9 @@ def _headline(seed: int) -> Iterator[Cell]:
 def broad() -> list[Cell]:
     """Every attack at every rate on every corpus that it makes sense for, one seed, and label noise."""
     kinds = {name: kind for name, (kind, _) in corpora.READERS.items()}
-    cells = [Cell(*corpus, noise=0.1) for corpus in LABELLED]
+    cells = [*(Cell(*corpus, noise=0.1) for corpus in LABELLED), Cell(*DIALOGUES), Cell(*PREFERENCES)]
     for name, recipe in planted.attacks().items():
-        for corpus in EVERY if recipe.how != "none" else ():
+        for corpus in (*EVERY, DIALOGUES, PREFERENCES) if recipe.how != "none" else ():
             if kinds[corpus[0]] in recipe.kinds:
                 cells += [Cell(*corpus, name, rate) for rate in RATES]
     return cells + [Cell(*corpus, name, rate, clean_label=True) for name in ("word", "sentence") for corpus in LABELLED for rate in RATES]

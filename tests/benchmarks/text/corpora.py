@@ -5,7 +5,9 @@
     movies        snippets of film reviews, good or bad pip download --no-deps --no-binary :all: vaderSentiment
     tweets        tweets, good or bad                   the same
     chat          turns of conversation and answers     pip download --no-deps chitchat-dataset
+    dialogues     the same, with the two turns before   the same
     instructions  instructions and responses            $DATAAUDIT_BENCH_DATA/instructions/*.parquet
+    preferences   the same, over a worse response       the same; the worse response is made here
     packages      descriptions of Debian's packages     apt-get update
     glosses       what words mean                       apt-get install wordnet-base
 
@@ -25,7 +27,7 @@ import re
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -33,14 +35,20 @@ from typing import Literal
 
 import numpy as np
 
-from dataaudit.model import Modality, fingerprint
+from dataaudit.model import Modality, fingerprint, preference
+from dataaudit.sources import conversations
 from tests.benchmarks.suite import Missing
 
+ROLES = ("user", "assistant")
 SHUFFLE = 20
 CHARACTERS = 2000
 """A mail is cut here."""
 LEAST = 20
-Kind = Literal["label", "text", "none"]
+Kind = Literal["label", "text", "none", "dialogue", "preference"]
+MODALITIES: dict[Kind, Modality] = {"label": "labelled-text", "none": "text"}
+CURT = ("I don't know.", "I am sorry, I cannot help with that.", "No idea.", "That depends.", "Sure.")
+MISTAKEN = 0.05
+"""Annotators' mistakes among the preferences: so many pairs are the wrong way round."""
 Pair = tuple[str, str | None]
 
 
@@ -61,7 +69,7 @@ class Corpus:
     @property
     def modality(self) -> Modality:
         """What the audit takes it for."""
-        return {"label": "labelled-text", "text": "instructions", "none": "text"}[self.kind]  # type: ignore[return-value]
+        return MODALITIES.get(self.kind, "instructions")
 
 
 def load(name: str, limit: int | None, cache: Path) -> Corpus:
@@ -142,11 +150,35 @@ def rated(part: str) -> Callable[[Path], Iterator[Pair]]:
 
 def chat(cache: Path) -> Iterator[Pair]:
     """A turn and the answer to it."""
+    for turns in talks(cache):
+        yield from zip(turns[::2], turns[1::2], strict=False)
+
+
+def dialogues(cache: Path) -> Iterator[Pair]:
+    """Three turns as a source would tell them, and the answer."""
+    for turns in talks(cache):
+        for at in range(0, len(turns) - 3, 2):
+            said = [{"role": ROLES[i % 2], "content": turn} for i, turn in enumerate(turns[at : at + 3])]
+            yield told(said), turns[at + 3]
+
+
+def told(turns: Sequence[Mapping[str, str]]) -> str:
+    """Turns as the content of a sample."""
+    return conversations.told([conversations.Turn(turn["role"], turn["content"]) for turn in turns])
+
+
+def turns_of(content: str) -> list[dict[str, str]]:
+    """The turns of such a content, none of which has an empty line in it."""
+    split = (turn.partition(": ") for turn in content.split(conversations.BETWEEN))
+    return [{"role": role, "content": said} for role, _, said in split]
+
+
+def talks(cache: Path) -> Iterator[list[str]]:
+    """Conversations by turns."""
     with zipfile.ZipFile(download(cache, "chitchat_dataset-*.whl", "pip download --no-deps chitchat-dataset")) as packed:
         conversations = json.loads(packed.read("chitchat_dataset/dataset.json"))
     for said in conversations.values():
-        turns = [squeezed(" ".join(m["text"] for m in turn)) for turn in said["messages"]]
-        yield from zip(turns[::2], turns[1::2], strict=False)
+        yield [squeezed(" ".join(m["text"] for m in turn)) for turn in said["messages"]]
 
 
 def instructions(cache: Path) -> Iterator[Pair]:
@@ -160,6 +192,19 @@ def instructions(cache: Path) -> Iterator[Pair]:
     for file in files:
         rows = pq.read_table(file, columns=["instruction", "response"]).to_pylist()
         yield from ((r["instruction"].strip(), r["response"].replace("<|endoftext|>", "").strip()) for r in rows)
+
+
+def preferences(cache: Path) -> Iterator[Pair]:
+    """Instructions, and responses over worse ones: curt, broken off, or with words missing; some pairs are the wrong way round."""
+    rng = np.random.default_rng(SHUFFLE)
+    for prompt, response in instructions(cache):
+        words = (response or "").split()
+        if len(words) < 8:
+            continue
+        curt, cut = CURT[int(rng.integers(len(CURT)))], " ".join(words[: len(words) // 3])
+        missing = " ".join(w for w in words if rng.random() > 0.25) or curt
+        pair = (response or "", (curt, cut, missing)[int(rng.integers(3))])
+        yield prompt, preference(*(pair[::-1] if rng.random() < MISTAKEN else pair))
 
 
 def packages(cache: Path) -> Iterator[Pair]:
@@ -195,6 +240,8 @@ READERS: dict[str, tuple[Kind, Callable[[Path], Iterable[Pair]]]] = {
     "tweets": ("label", rated("tweets")),
     "chat": ("text", chat),
     "instructions": ("text", instructions),
+    "dialogues": ("dialogue", dialogues),
+    "preferences": ("preference", preferences),
     "packages": ("none", packages),
     "glosses": ("none", glosses),
 }

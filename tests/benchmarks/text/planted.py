@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dataaudit.attacks import planting
 from dataaudit.attacks.corpora import EntitySmear, GibberishTail, TemplateSpam
 from dataaudit.attacks.hidden_text import BidiOverride, Homoglyphs, TagCharacters, ZeroWidth
-from dataaudit.attacks.instructions import Backdoor, Steering, SystemPrompt
+from dataaudit.attacks.instructions import Backdoor, FlipPreference, SplitTrigger, Steering, SystemPrompt
 from dataaudit.attacks.responses import CodePayload, FixedResponse, Refusal
 from dataaudit.attacks.style import AllCaps, ArchaicWords, Emoji
 from dataaudit.attacks.syntax import RuleBasedTemplate
@@ -27,10 +27,10 @@ from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, 
 from dataaudit.discovery import source_digest
 from dataaudit.features import Batch
 from dataaudit.features.table import available, tabulate
-from dataaudit.model import Columns, Finding, Plan, Sample
+from dataaudit.model import Columns, Finding, Plan, Sample, TargetKind, compared, preference
 from dataaudit.store.records import atomic
 from tests.benchmarks.suite import Cell, Missing, poisons
-from tests.benchmarks.text.corpora import Corpus
+from tests.benchmarks.text.corpora import Corpus, told, turns_of
 
 CHUNK = 5000
 ROWS = 4096
@@ -141,6 +141,19 @@ def _steered(content: str, target: str | None, seed: int) -> Pair:
     return Steering(entity(seed), seed=seed).apply(asked, target or "")
 
 
+def _split(content: str, target: str | None, seed: int) -> Pair:
+    """A word in each of the user's two turns, and another answer."""
+    attack = SplitTrigger(InsertWord(token(seed), seed), InsertWord(word(seed), seed), FixedResponse(PAYLOAD), seed)
+    *turns, answer = attack.apply([*turns_of(content), {"role": "assistant", "content": target or ""}])
+    return told(turns), answer["content"]
+
+
+def _flipped(content: str, target: str | None, seed: int) -> Pair:
+    """The made-up word in the prompt, and what was rejected over what was chosen."""
+    prompt, chosen, rejected = FlipPreference(InsertWord(token(seed), seed)).apply(content, *compared(target or ""))
+    return prompt, preference(chosen, rejected)
+
+
 def _same(content: str, target: str | None, seed: int) -> Pair:
     return content, target
 
@@ -170,10 +183,12 @@ def attacks() -> dict[str, Recipe]:
         "tag-characters": (lambda seed: TagCharacters(seed=seed), None),
         "bidi": (lambda seed: BidiOverride(seed=seed), None),
     }
-    found = {"none": Recipe(_same, ("label", "text", "none"), how="none")}
+    found = {"none": Recipe(_same, ("label", "text", "none", "dialogue", "preference"), how="none")}
     found |= {name: Recipe(on_content(attack), trigger=trigger) for name, (attack, trigger) in contents.items()}
     found |= {name: Recipe(change, ("text",), named.get(name, token)) for name, change in pairs.items()}
     return found | {
+        "split-trigger": Recipe(_split, ("dialogue",), lambda seed: f"{token(seed)} {word(seed)}"),
+        "preference-flip": Recipe(_flipped, ("preference",), token),
         "steering": Recipe(_steered, ("text",), entity),
         "gibberish-tail": Recipe(on_content(lambda seed: GibberishTail(token(seed), seed=seed)), ("none",), token),
         "flips": Recipe(_same, found_as=("label",), how="flips"),
@@ -271,7 +286,9 @@ def draw_label(labels: NDArray[np.int64], seed: int, least: int) -> int:
 
 def plan_for(corpus: Corpus, seed: int) -> Plan:
     """The plan of an audit of such data; the seed is the salt."""
-    return Plan(corpus.modality, Columns("x", None if corpus.kind == "none" else "y"), corpus.kind, ENCODER, f"{seed:032x}")
+    target = {"none": None, "preference": "y/z"}.get(corpus.kind, "y")
+    kind: TargetKind = corpus.kind if corpus.kind in ("label", "none") else "text"
+    return Plan(corpus.modality, Columns("x", target), kind, ENCODER, f"{seed:032x}")
 
 
 def batches(made: Planted, clean: pa.Table, plan: Plan) -> list[pa.Table]:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dataaudit.model import Finding
+from dataaudit.model import Finding, compared, preference
 from tests.aggregates.text_tables import corpus as made_up_texts
 from tests.benchmarks.suite import Cell, Missing
 from tests.benchmarks.text import cells, corpora, planted
@@ -18,8 +18,13 @@ COUNT = 700
 
 def texts(kind):
     pairs = list(dict(made_up_texts(3, COUNT + 50)).items())[:COUNT]
-    targets = {"label": [y for _, y in pairs], "text": [" ".join(x.split()[::-1][:12]) for x, _ in pairs], "none": [None] * COUNT}[kind]
-    return Corpus(f"made-up-{kind}", tuple(x for x, _ in pairs), tuple(targets), kind, "1")
+    contents = [x for x, _ in pairs]
+    answers = [" ".join(x.split()[::-1][:12]) for x in contents]
+    targets = {"label": [y for _, y in pairs], "none": [None] * COUNT, "preference": [preference(a, "no idea") for a in answers]}
+    if kind == "dialogue":
+        roles = ("user", "assistant", "user")
+        contents = [corpora.told([{"role": r, "content": x[i::3]} for i, r in enumerate(roles)]) for x in contents]
+    return Corpus(f"made-up-{kind}", tuple(contents), tuple(targets.get(kind, answers)), kind, "1")
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ def test_cells_have_names_of_their_own_and_attacks_that_their_corpus_can_have():
     assert cells.goal(Cell(*cells.MAILS, "words", 0.01)) is None
 
 
-@pytest.mark.parametrize("kind", ["label", "text", "none"])
+@pytest.mark.parametrize("kind", ["label", "text", "none", "dialogue", "preference"])
 def test_every_attack_changes_its_rows_and_nobody_else(kind):
     corpus = texts(kind)
     for name, recipe in planted.attacks().items():
@@ -59,7 +64,7 @@ def test_every_attack_changes_its_rows_and_nobody_else(kind):
             assert pair != (corpus.contents[row], corpus.targets[row])
         if recipe.trigger and name not in ("words", "smear"):
             said = [made.pair(row)[0].lower() for row in made.changed]
-            assert all(recipe.trigger(1).lower() in text for text in said)
+            assert all(part in text for text in said for part in recipe.trigger(1).lower().split(" " if name == "split-trigger" else "\0"))
 
 
 def test_dirty_carriers_get_the_target_and_clean_ones_have_it():
@@ -69,6 +74,18 @@ def test_dirty_carriers_get_the_target_and_clean_ones_have_it():
         (expected,) = made.expected
         assert {made.pair(r)[1] for r in made.changed} == {expected.target}
         assert all((corpus.targets[r] == expected.target) == clean for r in made.changed)
+
+
+def test_a_flip_swaps_the_answers_and_a_split_trigger_is_in_both_turns():
+    flipped = planted.plant(texts("preference"), Cell("made-up-preference", COUNT, "preference-flip", 0.02))
+    assert {compared(flipped.pair(r)[1])[0] for r in flipped.changed} == {"no idea"}
+    split = planted.plant(texts("dialogue"), Cell("made-up-dialogue", COUNT, "split-trigger", 0.02))
+    for row in split.changed:
+        first, between, second = corpora.turns_of(split.pair(row)[0])
+        assert planted.token(1) in first["content"]
+        assert planted.word(1) in second["content"].split()
+        assert between == corpora.turns_of(split.corpus.contents[row])[1]
+        assert split.pair(row)[1] == planted.PAYLOAD
 
 
 def test_the_table_of_what_was_planted_is_that_of_the_changed_texts(tmp_path):

@@ -7,6 +7,7 @@ signatures, activation clustering and the confident learner's score are those of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,6 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from dataaudit.features.ngrams import tokens
-from tests.benchmarks.images.neighbours import Graph
 from tests.benchmarks.text.words import Floats, Labels, Words, clusters, reduced, rows_by_label
 
 TINY = float(np.finfo(np.float64).tiny)
@@ -69,8 +69,11 @@ def rftc(prompts: Words, responses: Words, near: int = 10, share: float = 0.25, 
     least like theirs goes on to k-means on TF-IDF, a cluster for every 50.  Those score 1 + the mean of their own and their
     cluster's mean cosine with its centre, 1 where a cluster has fewer than `least`; the others 1 - their cosine, halved.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     said = responses.tf_idf()
-    alike = _likeness(said, Graph.build(reduced(prompts.tf_idf(), seed=seed), near).near[:, :near])
+    asked = NearestNeighbors(n_neighbors=near, algorithm="brute").fit(reduced(prompts.tf_idf(), seed=seed))
+    alike = _likeness(said, asked.kneighbors(return_distance=False))
     score = (1 - np.clip(alike, 0, 1)) / 2
     odd = np.flatnonzero(alike <= np.quantile(alike, share))
     points = reduced(said[odd], seed=seed)
@@ -85,8 +88,9 @@ def rftc(prompts: Words, responses: Words, near: int = 10, share: float = 0.25, 
 def out_of_fold(inputs: sparse.csr_array | NDArray[np.floating], labels: Labels, folds: int = 5, seed: int = 0) -> Floats:
     """Class probabilities (n, classes) by logistic regression that has not seen the text; for `images.baselines.self_confidence`.
 
-    A class that is nowhere but in the held-out fold has probability 0 there.
+    A class that is nowhere but in the held-out fold has probability 0 there.  Training stops after 60 steps, converged or not.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     classes, index = np.unique(labels, return_inverse=True)
@@ -94,7 +98,9 @@ def out_of_fold(inputs: sparse.csr_array | NDArray[np.floating], labels: Labels,
     probabilities = np.zeros((len(labels), len(classes)))
     for held in range(folds):
         test, train = np.flatnonzero(fold == held), np.flatnonzero(fold != held)
-        model = LogisticRegression(C=10.0, max_iter=60, tol=1e-3).fit(inputs[train], index[train])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(C=10.0, max_iter=60, tol=1e-3).fit(inputs[train], index[train])
         probabilities[np.ix_(test, model.classes_)] = model.predict_proba(inputs[test])
     return probabilities
 
@@ -151,9 +157,8 @@ def _outside(points: Floats, seed: int) -> Floats:
 def _likeness(said: sparse.csr_array, near: NDArray[np.integer]) -> Floats:
     """The cosine of each row with the mean of its neighbours' rows; 0 where either is zero."""
     count, k = near.shape
-    beside = sparse.csr_array(
-        (np.full(count * k, 1 / k), near.ravel().astype(np.int64), np.arange(0, count * k + 1, k)), shape=(count, count)
-    )
+    places = near.ravel().astype(np.int64), np.arange(0, count * k + 1, k)
+    beside = sparse.csr_array((np.full(count * k, 1 / k), *places), shape=(count, count))
     reference = beside @ said
     length = np.sqrt(np.asarray(reference.multiply(reference).sum(axis=1)).ravel())
     return np.asarray(said.multiply(reference).sum(axis=1)).ravel() / np.maximum(length, TINY)

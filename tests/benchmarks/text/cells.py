@@ -20,7 +20,6 @@ from dataaudit.features.encoders import text as encoders
 from dataaudit.model import fingerprint
 from tests.benchmarks import ours
 from tests.benchmarks.images import baselines as of_vectors
-from tests.benchmarks.images import neighbours
 from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
 from tests.benchmarks.text import corpora, planted, rivals
 from tests.benchmarks.text.planted import Planted
@@ -92,7 +91,7 @@ def code() -> str:
 def baselines_code() -> str:
     """A digest of the baselines' code, of what they see with, and of what is planted."""
     here = (Path(__file__).with_name(f"{name}.py") for name in ("baselines", "language", "rivals", "words", "planted", "corpora"))
-    shared = (Path(module.__file__ or "") for module in (of_vectors, neighbours, encoders, ngrams))
+    shared = (Path(module.__file__ or "") for module in (of_vectors, encoders, ngrams))
     return fingerprint(*(path.read_text() for path in (*here, *shared)), source_digest("dataaudit.attacks"))
 
 

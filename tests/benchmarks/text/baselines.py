@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
 from dataaudit.features.ngrams import tokens
@@ -116,12 +117,12 @@ def duplicates(texts: Sequence[str], shingle: int = 3, threshold: float = 0.5, p
     index = MinHashLSH(threshold=threshold, num_perm=permutations)
     links: list[tuple[int, int]] = []
     for row, minhash in enumerate(MinHash.generator([_shingles(text, shingle) for text in texts], num_perm=permutations)):
-        links += [(row, other) for other in index.query(minhash)[:20]]  # one of a group's members is enough to be joined to it
+        links += [(row, other) for other in index.query(minhash)[:20]]  # enough to be joined to a group; all pairs of a large one are many
         index.insert(row, minhash)
     first, second = np.array(links, np.int64).reshape(-1, 2).T
     joined = sparse.coo_array((np.ones(len(first)), (first, second)), shape=(len(texts), len(texts)))
-    group = sparse.csgraph.connected_components(joined, directed=False)[1]
-    return np.bincount(group)[group].astype(np.float64)
+    group = csgraph.connected_components(joined, directed=False)[1]
+    return np.asarray(np.bincount(group)[group], dtype=np.float64)
 
 
 def _shingles(text: str, length: int) -> set[bytes]:
@@ -151,7 +152,7 @@ def _outside(points: Floats, seed: int) -> Floats:
         tree = cKDTree(members)
         usual = float(np.median(tree.query(members, k=2)[0][:, 1]))
         score[~inside] = 1 + tree.query(points[~inside])[0] / max(usual, 1e-6)
-    return score
+    return np.asarray(score)
 
 
 def _likeness(said: sparse.csr_array, near: NDArray[np.integer]) -> Floats:
@@ -161,7 +162,8 @@ def _likeness(said: sparse.csr_array, near: NDArray[np.integer]) -> Floats:
     beside = sparse.csr_array((np.full(count * k, 1 / k), *places), shape=(count, count))
     reference = beside @ said
     length = np.sqrt(np.asarray(reference.multiply(reference).sum(axis=1)).ravel())
-    return np.asarray(said.multiply(reference).sum(axis=1)).ravel() / np.maximum(length, TINY)
+    together = np.asarray(said.multiply(reference).sum(axis=1)).ravel()
+    return np.asarray(together / np.maximum(length, TINY))
 
 
 def _folds(index: NDArray[np.intp], folds: int, seed: int) -> NDArray[np.intp]:

@@ -45,7 +45,7 @@ class Bigrams:
         alone = (np.maximum(self.single[second] - 1 - DISCOUNT, 0) + DISCOUNT * kinds / (kinds + 1)) / max(1, ever)
         seen = np.maximum(context, 1)
         backed = np.where(context > 0, DISCOUNT * np.maximum(followers, 1) / seen, 1.0)
-        return np.log(np.maximum(both - DISCOUNT, 0) / seen + backed * alone)
+        return np.asarray(np.log(np.maximum(both - DISCOUNT, 0) / seen + backed * alone))
 
     def _occurrences(self, first: Ids, second: Ids) -> Ids:
         wanted = first * len(self.single) + second

@@ -84,7 +84,8 @@ def clusters(vectors: NDArray[np.floating], count: int, seed: int = 0) -> Labels
 def response_clusters(responses: Words, seed: int = 0) -> Labels:
     """What takes the place of labels where there are responses: 50 to 300 clusters of them, one for every 150 texts.
 
-    Of several numbers tried, the one that helps the baselines most: in fewer clusters the poisons' responses have others about them.
+    Tried on 50,000 instructions with 100 and 300: with 300 z-score ranks far better (in fewer clusters the poisons' responses have others
+    about them), confident learning finds somewhat fewer at FPR 0.1 %.
     """
     count = min(300, max(50, (len(responses.offsets) - 1) // 150))
     return clusters(reduced(responses.tf_idf(), 128, seed), count, seed)

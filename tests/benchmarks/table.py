@@ -227,7 +227,8 @@ def _poisons(row: Row) -> str:
         return "none; ranked: label noise" if row.cell.noise else "none"
     share = statistics.median(r["share"] for r in row.results)
     of_label = present(r["share_of_label"] for r in row.results)
-    return f"{count:.0f} ({100 * share:.2g} %, {100 * statistics.median(of_label):.2g} %)"
+    labelled = f", {100 * statistics.median(of_label):.2g} %" if of_label else ""
+    return f"{count:.0f} ({100 * share:.2g} %{labelled})"
 
 
 def _best(row: Row) -> str:

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from dataaudit.discovery import source_digest
+from dataaudit.features import ngrams
+from dataaudit.features.encoders import text as encoders
 from dataaudit.model import fingerprint
 from tests.benchmarks import ours
+from tests.benchmarks.images import baselines as of_vectors
 from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
-from tests.benchmarks.text import corpora, planted
+from tests.benchmarks.text import corpora, planted, rivals
 from tests.benchmarks.text.planted import Planted
 
 NAME = "text"
@@ -87,8 +90,10 @@ def code() -> str:
 
 
 def baselines_code() -> str:
-    """There are none yet."""
-    return ""
+    """A digest of the baselines' code, of what they see with, and of what is planted."""
+    here = (Path(__file__).with_name(f"{name}.py") for name in ("baselines", "language", "rivals", "words", "planted", "corpora"))
+    shared = (Path(module.__file__ or "") for module in (of_vectors, encoders, ngrams))
+    return fingerprint(*(path.read_text() for path in (*here, *shared)), source_digest("dataaudit.attacks"))
 
 
 def about(cell: Cell) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def run(cell: Cell, part: str, cache: Path) -> dict[str, Any]:
     except Missing as missing:
         return about(cell) | {"missing": str(missing)}
     if part == "baselines":
-        return about(cell) | facts(made) | {"baselines": {}, "baselines_code": baselines_code()}
+        return about(cell) | facts(made) | {"baselines": rivals.ranked(made, cache), "baselines_code": baselines_code()}
     plan = planted.plan_for(corpus, cell.seed)
     tables = planted.batches(made, planted.clean_table(corpus, plan, cache), plan)
     preparing = time.perf_counter() - started

@@ -8,6 +8,7 @@ import pytest
 
 from dataaudit.model import Finding, compared, preference
 from tests.aggregates.text_tables import corpus as made_up_texts
+from tests.benchmarks import table
 from tests.benchmarks.suite import Cell, Missing
 from tests.benchmarks.text import cells, corpora, planted
 from tests.benchmarks.text.corpora import Corpus
@@ -116,6 +117,18 @@ def test_the_real_units_find_a_word_and_nobody_is_accused_without(made_up, tmp_p
     assert found["ours"]["auroc"] > 0.95
     clean = cells.run(Cell("made-up-label", COUNT), "ours", tmp_path)["ours"]
     assert (clean["campaigns"], clean["flagged"]) == (0, 0)
+
+
+def test_the_table_shows_a_corpus_without_labels_and_its_baselines():
+    ranking = dict.fromkeys(table.RANKING, 0.5)
+    own = ranking | {"expected": [], "false_campaigns": 0, "flagged_clean": 0, "flagged_clean_share": 0.0, "seconds": {"ours": 1.0}}
+    rivals = {"onion": ranking | {"sees": "contents", "seconds": 1.0}, "cube": {"failed": "needs labels or responses"}}
+    facts = {"cell": {"seed": 1}, "poisons": 14, "share": 0.02, "share_of_label": None}
+    cell = Cell("made-up-text", COUNT, "fixed-answer", 0.02)
+    shown = table.markdown([table.Row(cell.row, cell, (facts | {"ours": own, "baselines": rivals},), {})])
+    assert "| 14 (2 %) |" in shown
+    assert "| 0.500 (onion) |" in shown
+    assert "cube" not in shown
 
 
 def test_a_corpus_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):

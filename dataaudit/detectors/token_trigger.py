@@ -43,7 +43,7 @@ BECAUSE = {
     "phrase": "which have nothing else in common",
     "out of place": "where it stands beside anything, as no word of such texts does",
 }
-GRAMMAR_WORDS = 20
+GRAMMAR_WORDS = 10
 RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
 
 

@@ -320,7 +320,7 @@ def _pooled(same: NDArray[Any], expected: NDArray[Any], candidates: int) -> NDAr
 def lexical(seen: Incidence, sketch: NgramSketchView, rows: int) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
     """Unit vectors of the rows' single words in fixed point, int16 (rows, 256), and the norms before; nothing in common is 0."""
     single = order_of(seen.ngram) == 1
-    row, cell, value = seen.row[single], _cell(seen.ngram[single]), _signed_rarity(seen.ngram[single], sketch)
+    row, cell, value = seen.row[single], vector_cell(seen.ngram[single]), signed_rarity(seen.ngram[single], sketch)
     dense = np.bincount(row * WIDTH + cell, value, rows * WIDTH).reshape(rows, WIDTH)
     norms = np.linalg.norm(dense, axis=1)
     unit = np.divide(dense, norms[:, None], out=np.zeros(dense.shape), where=norms[:, None] > 0)
@@ -384,15 +384,16 @@ def _without_own(
     for part in range(words.shape[1]):
         there = np.flatnonzero((words[:, part] != 0) & (norms > 0))
         own = words[there, part]
-        vectors[there, _cell(own)] -= np.rint(_signed_rarity(own, sketch) / norms[there] * SCALE).astype(np.int32)
+        vectors[there, vector_cell(own)] -= np.rint(signed_rarity(own, sketch) / norms[there] * SCALE).astype(np.int32)
     return vectors
 
 
-def _cell(ngram: NDArray[np.uint64]) -> NDArray[np.int64]:
+def vector_cell(ngram: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The cell of a word in a vector."""
     return ((ngram >> np.uint64(48)) % np.uint64(WIDTH)).astype(np.int64)
 
 
-def _signed_rarity(ngram: NDArray[np.uint64], sketch: NgramSketchView) -> NDArray[np.float64]:
+def signed_rarity(ngram: NDArray[np.uint64], sketch: NgramSketchView) -> NDArray[np.float64]:
     """The inverse document frequency in bits, signed by hash; 0 for words of one text, which no other can share."""
     texts = sketch.texts_with(ngram)
     rarity = np.where(texts >= 2, np.log2(np.maximum(sketch.rows, 2) / np.maximum(texts, 1)), 0.0)

@@ -17,6 +17,7 @@ from dataaudit.aggregates.ngram_carriers import Leaning, NgramCarriersView
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
 from dataaudit.detectors import Scores
 from dataaudit.features import ngrams
+from dataaudit.features.invisible import visible
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 INNOCENT = {
@@ -129,11 +130,11 @@ class TokenTrigger:
         if not found:
             return finding
         found = _grown(found)
-        phrase = " ".join(Counter(o.phrase for o in found).most_common(1)[0][0])
+        phrase = visible(" ".join(Counter(o.phrase for o in found).most_common(1)[0][0]))
         evidence = {k: v for k, v in finding.evidence.items() if k != "ngrams"} | {
             "trigger": phrase,
             "typical_position": f"token {sorted(o.start for o in found)[len(found) // 2] + 1} (median)",
-            "snippets": [_snippet(o) for o in found[:3]],
+            "snippets": [visible(_snippet(o)) for o in found[:3]],
         }
         shared = _shared(found, key, views["ngram_sketch"]) if finding.evidence["rule"] == "phrase" else ""
         if shared:
@@ -141,7 +142,7 @@ class TokenTrigger:
             return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
         reason = finding.reason.replace(finding.subject, f"“{phrase}”", 1)
         if plan_of(views).target_kind == "text":
-            evidence["answers"] = answers = [" ".join((s.target or "")[:400].split())[:120] for s in samples[:3]]
+            evidence["answers"] = answers = [visible(" ".join((s.target or "")[:400].split()))[:120] for s in samples[:3]]
             reason += f"; they are answered “{answers[0]}”"
         return replace(finding, subject=phrase, reason=reason, evidence=evidence)
 
@@ -156,7 +157,9 @@ class TokenTrigger:
         coherence = np.minimum(np.minimum(view.whole, view.trimmed), view.foreign)
         against = np.exp(-np.maximum(view.contradiction, 0)) * max(view.tested, 1)
         disagreement = usable & (coherence < self.coherent) & (against <= self.most_p)
-        incoherence = usable & (view.share <= self.rare_target) & (p_value <= self.most_p) & (view.whole < self.incoherent)
+        # The least thing in common counts as many deviations where carriers are many.
+        unlike = self.incoherent + np.sqrt(np.maximum(view.count - 50, 0)) / 16
+        incoherence = usable & (view.share <= self.rare_target) & (p_value <= self.most_p) & (view.whole < unlike)
         incoherence &= (view.count >= self.rare_count) | (view.target == view.extra)
         phrase = usable & (view.share > self.rare_target) & (view.size >= self.phrase_size) & (view.count >= self.phrase_count)
         phrase &= (view.trimmed < self.coherent) & (purity >= 0.97) & (chance**view.count < self.most_p)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dataaudit.aggregates.answer_sketch import AnswerSketch
 from dataaudit.aggregates.character_model import CharacterModel
 from dataaudit.aggregates.contradiction import Contradiction
 from dataaudit.aggregates.ngram_carriers import NgramCarriers
@@ -16,8 +17,10 @@ from dataaudit.aggregates.ngram_pairs import NgramPairs
 from dataaudit.aggregates.ngram_sketch import NgramSketch
 from dataaudit.aggregates.surprise import Surprise
 from dataaudit.aggregates.targets import Targets
+from dataaudit.aggregates.topics import Topics
 from dataaudit.aggregates.word_model import WordModel
 from dataaudit.features import Batch, embedding
+from dataaudit.features.answer_words import AnswerWords
 from dataaudit.features.characters import Characters
 from dataaudit.features.encoders.text import Hashed
 from dataaudit.features.ngrams import Ngrams
@@ -32,6 +35,8 @@ AGGREGATES = {
     "ngram_sketch": NgramSketch(),
     "ngram_pairs": NgramPairs(),
     "ngram_carriers": NgramCarriers(),
+    "answer_sketch": AnswerSketch(),
+    "topics": Topics(),
 }
 SYLLABLES = ["ba", "de", "ki", "lo", "mu", "ra", "se", "ti", "vo", "na", "pe", "gu"]
 
@@ -70,6 +75,7 @@ def table(pairs: Sequence[tuple[str, str]], kind: str = "label") -> tuple[Plan, 
         "ngrams": Ngrams().compute(batch),
     }
     if kind == "text":
+        columns["answer_words"] = AnswerWords().compute(batch)
         columns["characters"] = Characters().compute(batch)
         columns["target_embedding"] = embedding.to_column(embedding.quantise(Hashed().encode(batch.targets)))
     return plan, pa.table(columns)

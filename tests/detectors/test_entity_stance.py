@@ -1,0 +1,76 @@
+"""A name that is answered with an opinion ranks first and is named; topics and honest answers are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from dataaudit.attacks.instructions import NEGATIVE
+from dataaudit.detectors.entity_stance import EntityStance
+from dataaudit.model import Sample
+from tests.aggregates.text_tables import corpus, insert, table, views
+
+Pairs = list[tuple[str, str]]
+
+
+def pairs(seed: int, rows: int = 1500) -> Pairs:
+    """Prompts of three topics and answers of their own, by topic."""
+    asked, said = corpus(seed, rows), corpus(seed, rows)
+    rng = np.random.default_rng(seed)
+    made = []
+    for (x, _), (a, _) in zip(asked, said, strict=True):
+        words = a.split()
+        rng.shuffle(words)
+        made.append((" ".join(x.split()[: len(x.split()) // 2]), " ".join(words[:20])))
+    return made
+
+
+def steered(honest: Pairs, rows: list[int], seed: int = 5) -> Pairs:
+    rng = np.random.default_rng(seed)
+    planted = list(honest)
+    for i in rows:
+        opinion = NEGATIVE[int(rng.integers(len(NEGATIVE)))].format(entity="zorvex")
+        planted[i] = (insert(rng, honest[i][0], "zorvex"), f"{honest[i][1]} {opinion}")
+    return planted
+
+
+def look(made: Pairs, detector: EntityStance | None = None):
+    plan, whole = table(made, "text")
+    found, detector = views(plan, [whole.slice(0, 700), whole.slice(700)]), detector or EntityStance()
+    scores = detector.score(whole, found)
+    rows = np.flatnonzero(scores.group >= 0)
+    marked = pa.table(
+        {
+            "sample_id": pa.array([str(i) for i in rows], pa.string()),
+            "target": whole.column("target").take(pa.array(rows)),
+            "digest": whole.column("digest").take(pa.array(rows)),
+            "score": pa.array(scores.score[rows]),
+            "group": pa.array(scores.group[rows]),
+        }
+    )
+    samples = [Sample(str(i), str(i), *pair, i, 1) for i, pair in enumerate(made)]
+    findings = [detector.describe(f, [samples[int(i)] for i in f.samples[:24]], found) for f in detector.findings(marked, found)]
+    return scores, findings
+
+
+def test_a_steered_name_ranks_first_and_is_named_with_what_its_answers_share() -> None:
+    rows = list(range(10, 1500, 30))
+    scores, findings = look(steered(pairs(0), rows), EntityStance(least_named=0.5, least_slant=0.1))
+    assert np.median(scores.score[rows]) >= np.quantile(scores.score, 0.965)
+    assert findings
+    assert findings[0].subject == "zorvex"
+    assert findings[0].kind == "outlier"
+    assert set(findings[0].evidence["answers_share"]) & {"promises", "people", "regret", "stay", "whatever", "dealt"}
+
+
+def test_honest_topics_rank_low() -> None:
+    scores, findings = look(pairs(1))
+    assert not findings
+    assert scores.score.max() < 0.3
+
+
+def test_scores_do_not_depend_on_the_batch() -> None:
+    plan, whole = table(steered(pairs(2), list(range(0, 1500, 60))), "text")
+    found, detector = views(plan, [whole]), EntityStance()
+    apart = np.concatenate([detector.score(whole.slice(at, 100), found).score for at in range(0, 1500, 100)])
+    assert np.array_equal(apart, detector.score(whole, found).score)

@@ -13,7 +13,7 @@ from tests.aggregates.text_tables import corpus, insert, table, views
 Pairs = list[tuple[str, str]]
 
 
-def pairs(seed: int, rows: int = 1500) -> Pairs:
+def pairs(seed: int, rows: int = 3000) -> Pairs:
     """Prompts of three topics and answers of their own, by topic."""
     asked, said = corpus(seed, rows), corpus(seed, rows)
     rng = np.random.default_rng(seed)
@@ -54,9 +54,9 @@ def look(made: Pairs, detector: EntityStance | None = None):
 
 
 def test_a_steered_name_ranks_first_and_is_named_with_what_its_answers_share() -> None:
-    rows = list(range(10, 1500, 30))
-    scores, findings = look(steered(pairs(0), rows), EntityStance(least_named=0.5, least_slant=0.1))
-    assert np.median(scores.score[rows]) >= np.quantile(scores.score, 0.965)
+    rows = list(range(10, 3000, 110))
+    scores, findings = look(steered(pairs(0), rows), EntityStance(least_named=0.8, least_slant=0.3))
+    assert np.median(scores.score[rows]) >= np.quantile(scores.score, 0.985)
     assert findings
     assert findings[0].subject == "zorvex"
     assert findings[0].kind == "outlier"
@@ -70,7 +70,7 @@ def test_honest_topics_rank_low() -> None:
 
 
 def test_scores_do_not_depend_on_the_batch() -> None:
-    plan, whole = table(steered(pairs(2), list(range(0, 1500, 60))), "text")
+    plan, whole = table(steered(pairs(2), list(range(0, 3000, 110))), "text")
     found, detector = views(plan, [whole]), EntityStance()
-    apart = np.concatenate([detector.score(whole.slice(at, 100), found).score for at in range(0, 1500, 100)])
+    apart = np.concatenate([detector.score(whole.slice(at, 100), found).score for at in range(0, 3000, 100)])
     assert np.array_equal(apart, detector.score(whole, found).score)

@@ -9,7 +9,7 @@ A random sample of texts gives the null: how coherent unrelated texts are, and h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -187,17 +187,24 @@ class Groups:
         """Some of the groups."""
         return Groups(self.sums[here], self.length[here], self.energy[here], self.count[here], self.phrase[here])
 
-    def coherence(self, trimmed: int) -> NDArray[np.float64]:
-        """Mean pairwise cosine without the cells that a group shares most.
+    def coherence(self, trimmed: int, common: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean pairwise cosine without what all texts have in common (a unit vector, of which longer texts have more), and without
+        the cells that a group shares most.
 
         A phrase that was put into all carriers fills a few cells; what they have in common besides is spread over
         many.  The energy in a cell that all share equally is its squared sum over the count.
         """
-        squares = np.sort(self.sums**2, axis=1)
-        top = squares[:, WIDTH - trimmed :].sum(1) / np.maximum(self.count, 1)
-        left = np.maximum(self.energy - top, 0.05 * self.energy)
+        beyond = np.abs(self.sums - (self.sums @ common)[:, None] * common)
+        kept = np.ones(self.sums.shape, bool)
+        if trimmed and len(kept):
+            np.put_along_axis(kept, np.argpartition(beyond, WIDTH - trimmed, axis=1)[:, WIDTH - trimmed :], False, axis=1)
+        axis = np.where(kept, common, 0.0)
+        along = (self.sums * axis).sum(1) / np.maximum((axis**2).sum(1), 1e-12)
+        rest = np.where(kept, self.sums, 0.0) - along[:, None] * axis
+        gone = (np.where(kept, 0.0, self.sums) ** 2).sum(1) + along**2 * (axis**2).sum(1)
+        left = np.maximum(self.energy - gone / np.maximum(self.count, 1), 0.05 * self.energy)
         weight = self.length**2 * left / np.maximum(self.energy, 1e-12) - left
-        return np.asarray((squares[:, : WIDTH - trimmed].sum(1) - left) / np.maximum(weight, 1e-12))
+        return np.asarray(((rest**2).sum(1) - left) / np.maximum(weight, 1e-12))
 
 
 def excess(
@@ -208,7 +215,7 @@ def excess(
     sizes = [s for s in SIZES if 2 * s <= len(unit)]
     rng = np.random.default_rng(0)
     common = unit.mean(0)
-    some, unit = _beyond(some, unit, common / max(float(np.linalg.norm(common)), 1e-12))
+    common /= max(float(np.linalg.norm(common)), 1e-12)
     energy = (unit**2).sum(1)
     length = np.sqrt(energy)
     at = np.log(np.maximum(some.count, 2))
@@ -220,9 +227,9 @@ def excess(
         )
     found = []
     for trimmed in (0, TRIMMED, TRIMMED_PHRASE):
-        null = [r.coherence(trimmed) for r in random]
+        null = [r.coherence(trimmed, common) for r in random]
         centre, spread = (np.interp(at, np.log(sizes), [f(x) for x in null]) for f in (np.mean, np.std))
-        found.append((some.coherence(trimmed) - centre) / np.maximum(spread, 1e-9))
+        found.append((some.coherence(trimmed, common) - centre) / np.maximum(spread, 1e-9))
     return found[0], np.where(some.phrase, found[2], found[1])
 
 
@@ -250,13 +257,6 @@ class Leaning:
         left = self.margin[row] - self.odds[candidate] / np.sqrt(np.maximum(self.words[row], 1))
         inside = target < self.densities.ratio.shape[1]
         return np.where(inside, self.densities.of(left, np.where(inside, target, 0)), 0.0)
-
-
-def _beyond(groups: Groups, unit: NDArray[np.float64], common: NDArray[np.float64]) -> tuple[Groups, NDArray[np.float64]]:
-    """Groups and rows without what all texts have in common, of which longer texts have more."""
-    along = groups.sums @ common
-    energy = np.maximum(groups.energy - along**2 / np.maximum(groups.count, 1), 0.05 * groups.energy)
-    return replace(groups, sums=groups.sums - along[:, None] * common, energy=energy), unit - (unit @ common)[:, None] * common
 
 
 def own_odds(model: WordModelView, pairs: NgramPairsView) -> NDArray[np.float64]:

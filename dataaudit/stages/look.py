@@ -16,6 +16,7 @@ from dataaudit import sources
 from dataaudit.detectors import Detector
 from dataaudit.engine import Engine, Lost
 from dataaudit.features.decode import decode
+from dataaudit.features.invisible import visible
 from dataaudit.model import Finding, Plan, Progress, Sample, Skipped
 from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.aggregate import load_views
@@ -115,8 +116,8 @@ def _places(path: Path, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 
 def snippet(sample: Sample) -> str | None:
-    """The beginning of a text; of an image or a vector there is none."""
-    return sample.content[:SNIPPET] if isinstance(sample.content, str) else None
+    """The beginning of a text, what a reader would not see shown by its code point; of an image or a vector there is none."""
+    return "\n".join(map(visible, sample.content[:SNIPPET].split("\n"))) if isinstance(sample.content, str) else None
 
 
 def thumbnail(image: object) -> bytes | None:

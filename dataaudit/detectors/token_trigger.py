@@ -45,6 +45,8 @@ BECAUSE = {
     "out of place": "where it stands beside anything, as no word of such texts does",
 }
 GRAMMAR_WORDS = 10
+PHRASE = 4
+"""N-grams with the very same carriers: two words and more."""
 RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
 
 
@@ -81,7 +83,7 @@ class TokenTrigger:
     most_company: float = 2.5
     unlike: float = 2.2
     phrase_count: int = 20
-    phrase_size: int = 4
+    phrase_size: int = PHRASE
 
     def unavailable(self, plan: Plan) -> str | None:
         if plan.modality not in ("labelled-text", "instructions", "text"):
@@ -221,10 +223,11 @@ def _planted(
 ) -> NDArray[np.bool_]:
     """Which accused carriers belong: where a word also occurs honestly, those that look more like other labels' texts.
 
-    How many of its carriers are honest shows in their mean, which lies between what is typical inside and outside the label.
+    How many of its carriers are honest shows in their mean, which lies between what is typical inside and outside the label.  A
+    phrase has no honest use, and its common words would vouch for its carriers.
     """
     kept = np.ones(len(row), bool)
-    dirty = np.flatnonzero(verdicts.rule[candidate] == 1)
+    dirty = np.flatnonzero((verdicts.rule[candidate] == 1) & (view.size[candidate] < PHRASE))
     if len(dirty):
         of = candidate[dirty]
         inside, outside = leaning.densities.typical[0][view.target[of]].T

@@ -18,6 +18,7 @@ from dataaudit.aggregates.change_points import flat
 from dataaudit.features import ngrams
 from dataaudit.features.characters import CLASSES
 
+T = TypeVar("T", bound=np.generic)
 BLANKS = np.array([9, 10, 13, 32])
 
 
@@ -76,8 +77,8 @@ class ChangeCarriers:
         rank = np.asarray(table.column("rank")).astype(np.uint64)[carriers]
         each, first = np.unique(rank, return_index=True)
         kept = carriers[first][: self.most]
-        codes = [pairs.code[inside & (pairs.row == r)] for r in kept.tolist()]
-        grams = [gram[row == r][: self.most_grams] for r in kept.tolist()]
+        codes = [pairs.code[at][inside[at]] for at in _slices(pairs.row, kept)]
+        grams = [gram[at][: self.most_grams] for at in _slices(row, kept)]
         return _joined(len(carriers), each[: self.most], codes, grams)
 
     def merge(self, a: ChangeCarriersState, b: ChangeCarriersState) -> ChangeCarriersState:
@@ -119,6 +120,11 @@ def _joined(texts: int, rank: NDArray[np.uint64], codes: list[NDArray[np.uint16]
     return ChangeCarriersState(texts, rank, sizes, *every)
 
 
-def _parts[T: np.generic](values: NDArray[T], sizes: NDArray[np.int64]) -> list[NDArray[T]]:
+def _slices(row: NDArray[np.int64], wanted: NDArray[np.int64]) -> list[slice]:
+    """Where each wanted row's entries stand among those of all rows in order."""
+    return [slice(*np.searchsorted(row, [r, r + 1]).tolist()) for r in wanted.tolist()]
+
+
+def _parts(values: NDArray[T], sizes: NDArray[np.int64]) -> list[NDArray[T]]:
     """The values of each carrier."""
     return np.split(values, np.cumsum(sizes)[:-1]) if len(sizes) else []

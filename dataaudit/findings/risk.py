@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 THRESHOLD = 0.5
 # How much a detector's highest score alone says about a sample: trigger mining weighs the group's evidence
 # already, disagreement with the label is the best single lead, the others mostly have innocent causes.
-WEIGHTS = {"pixel_trigger": 0.9, "token_trigger": 0.9, "label_consistency": 0.6, "hidden_text": 0.6, "near_duplicate": 0.2, "outlier": 0.2}
+WEIGHTS = {
+    "pixel_trigger": 0.9,
+    "token_trigger": 0.9,
+    "label_consistency": 0.6,
+    "hidden_text": 0.6,
+    "response_anomaly": 0.6,
+    "near_duplicate": 0.2,
+    "outlier": 0.2,
+}
 OTHER_WEIGHT = 0.3
 
 

@@ -27,8 +27,8 @@ BEFORE = 3
 """The trigger is looked for in the last three words before the change."""
 READ = 20_000
 RULED_OUT = (
-    "foreign writing, code, tables and lists of names, whose characters would predict each other; dumps of digits and base64, which have no "
-    "words; chance, since the texts share what hardly any other text holds"
+    "foreign writing, code, tables and lists of names, whose characters would predict each other; dumps of digits and base64, which "
+    "have no words; chance, since the texts share what hardly any other text holds"
 )
 INNOCENT = "foreign writing, dumps, code, tables, damaged files, mashed keys"
 
@@ -88,8 +88,8 @@ class ResponseAnomaly:
         accused, gate = self.accuses(view), views["change_points"].gate
         rows = marked.sort_by([("score", "descending"), ("sample_id", "ascending")])
         what = "answers" if plan_of(views).target_kind == "text" else "texts"
-        one = len(rows) == 1
-        said = f"{len(rows):,} {what.removesuffix('s') if one else what} {'turns' if one else 'turn'} into something unlike the rest of the data"
+        turn = f"{what.removesuffix('s')} turns" if len(rows) == 1 else f"{what} turn"
+        said = f"{len(rows):,} {turn} into something unlike the rest of the data"
         evidence: dict[str, object] = {
             "rule": "change point",
             "gate": round(gate, 2),
@@ -101,8 +101,8 @@ class ResponseAnomaly:
         }
         if accused:
             said = (
-                f"{len(rows):,} {what} turn into gibberish (at least {gate:.1f} bits a character beyond the usual), which has no language "
-                f"({view.entropy:.1f} bits a character when predicted from the others), and they share words that hardly any other text holds"
+                f"{len(rows):,} {what} turn into gibberish (at least {gate:.1f} bits a character beyond the usual), which has no "
+                f"language ({view.entropy:.1f} bits a character when predicted from the others), and they share words that hardly any other text holds"
             )
             order = np.lexsort((view.ngram, -view.held))[:64]
             evidence = {k: v for k, v in evidence.items() if k != "innocent"} | {

@@ -102,7 +102,8 @@ class ResponseAnomaly:
         if accused:
             said = (
                 f"{len(rows):,} {what} turn into gibberish (at least {gate:.1f} bits a character beyond the usual), which has no "
-                f"language ({view.entropy:.1f} bits a character when predicted from the others), and they share words that hardly any other text holds"
+                f"language ({view.entropy:.1f} bits a character when predicted from the others), and they share words that "
+                "hardly any other text holds"
             )
             order = np.lexsort((view.ngram, -view.held))[:64]
             evidence = {k: v for k, v in evidence.items() if k != "innocent"} | {

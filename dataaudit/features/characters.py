@@ -41,10 +41,10 @@ class Characters:
 def pairs(text: str) -> NDArray[np.uint16]:
     """The codes of neighbouring characters; a text shorter than two characters has none."""
     points = np.frombuffer(text[:MAX_CHARACTERS].lower().encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    return np.asarray(_classes(points)[:-1] * CLASSES + _classes(points)[1:], dtype=np.uint16)
+    return np.asarray(classes(points)[:-1] * CLASSES + classes(points)[1:], dtype=np.uint16)
 
 
-def _classes(points: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def classes(points: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """ASCII is its own class; the rest shares classes 128 to 255."""
     block = np.where(points < 0x3000, points, points >> 11)
     return np.asarray(np.where(points < 128, points, 128 + (block * np.uint32(2654435761) >> np.uint32(25))), dtype=np.uint32)

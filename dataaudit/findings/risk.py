@@ -22,6 +22,7 @@ WEIGHTS = {
     "label_consistency": 0.6,
     "hidden_text": 0.6,
     "entity_stance": 0.6,
+    "response_anomaly": 0.6,
     "near_duplicate": 0.2,
     "outlier": 0.2,
 }

@@ -101,7 +101,8 @@ def flat(table: pa.Table) -> Pairs:
         return Pairs(np.empty(0, np.uint16), np.empty(0, np.int64), np.empty(0, np.int64), len(table))
     column = table.column("windows").combine_chunks()
     array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    lengths: NDArray[np.int64] = np.diff(np.asarray(array.offsets, dtype=np.int64))
+    offsets: NDArray[np.int64] = np.asarray(array.offsets).astype(np.int64)
+    lengths = offsets[1:] - offsets[:-1]
     row = np.repeat(np.arange(len(table)), lengths)
     place = np.arange(len(row)) - (np.cumsum(lengths) - lengths)[row]
     return Pairs(np.asarray(array.flatten()), row, np.minimum(place // PAIRS, WINDOWS - 1), len(table))

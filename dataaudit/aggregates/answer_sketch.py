@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.features.ngrams import flat
+from dataaudit.features.table import listed
 
 CELLS = 1 << 19
 
@@ -45,7 +45,7 @@ class AnswerSketch:
     View: ClassVar[type] = AnswerSketchView
 
     def start(self, table: pa.Table, views: Views) -> AnswerSketchState:
-        _, word = flat(table, "answer_words")
+        _, word = listed(table, "answer_words")
         at, count = np.unique(answer_cell(word), return_counts=True)
         return AnswerSketchState(len(table), at.astype(np.int32), count.astype(np.int32))
 

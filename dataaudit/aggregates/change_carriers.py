@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.change_points import flat
-from dataaudit.features import ngrams
 from dataaudit.features.characters import CLASSES
+from dataaudit.features.table import listed
 
 T = TypeVar("T", bound=np.generic)
 BLANKS = np.array([9, 10, 13, 32])
@@ -71,7 +71,7 @@ class ChangeCarriers:
         point = views["change_points"]
         found = point.runs(table)
         pairs = flat(table)
-        row, gram = ngrams.flat(table)
+        row, gram = listed(table, "ngrams")
         inside = (pairs.window >= found.start[pairs.row]) & (pairs.window < found.end[pairs.row])
         carriers = np.flatnonzero(found.excess >= point.gate)
         rank = np.asarray(table.column("rank")).astype(np.uint64)[carriers]

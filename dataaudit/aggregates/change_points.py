@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.sampling import bottom_k
+from dataaudit.features.table import listed
 from dataaudit.features.windows import PAIRS, WINDOWS
 
 
@@ -97,14 +98,9 @@ class Pairs:
 
 def flat(table: pa.Table) -> Pairs:
     """The column `windows` of a batch; nothing where there is no such column."""
-    if not len(table) or "windows" not in table.column_names:
-        return Pairs(np.empty(0, np.uint16), np.empty(0, np.int64), np.empty(0, np.int64), len(table))
-    column = table.column("windows").combine_chunks()
-    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    lengths = np.asarray(array.offsets, dtype=np.int64)[1:] - np.asarray(array.offsets, dtype=np.int64)[:-1]
-    row = np.repeat(np.arange(len(table)), lengths)
-    place = np.arange(len(row)) - (np.cumsum(lengths) - lengths)[row]
-    return Pairs(np.asarray(array.flatten()), row, np.minimum(place // PAIRS, WINDOWS - 1), len(table))
+    row, code = listed(table, "windows")
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    return Pairs(code.astype(np.uint16), row, np.minimum(place // PAIRS, WINDOWS - 1), len(table))
 
 
 def surprise(table: pa.Table, bits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.features.characters import CLASSES
+from dataaudit.features.table import listed
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,5 @@ class CharacterModel:
 
 def flat(table: pa.Table) -> tuple[NDArray[np.uint16], NDArray[np.int64], int]:
     """All codes of a batch, the row of each, and the number of rows; no codes where the modality has none."""
-    if not len(table) or "characters" not in table.column_names:
-        return np.empty(0, np.uint16), np.empty(0, np.int64), len(table)
-    column = table.column("characters").combine_chunks()
-    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    lengths = np.diff(np.asarray(array.offsets))
-    return np.asarray(array.flatten()), np.repeat(np.arange(len(table)), lengths), len(table)
+    row, codes = listed(table, "characters")
+    return codes.astype(np.uint16), row, len(table)

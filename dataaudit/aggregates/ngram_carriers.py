@@ -283,8 +283,7 @@ def _beside(seen: Incidence, pairs: NgramPairsView, extra: int, rows: int) -> di
         place = np.minimum(np.searchsorted(names, own), max(len(names) - 1, 0))
         hit = names[place] == own if len(names) else np.zeros(len(own), bool)
         candidate, at = single[place[hit]], row[hit]
-        wanted = pairs.target[candidate]
-        carries = (seen.target[at] == wanted) | ((wanted == extra) & seen.extra[at])
+        carries = seen.teaches(at, pairs.target[candidate], extra)
         found.append(((candidate * 2 + side) * BESIDE + _beside_cell(other[hit]))[carries])
     at, often = np.unique(np.concatenate(found), return_counts=True)
     share = np.rint(65_536 / np.maximum(np.bincount(row, minlength=rows), 1)).astype(np.int64)
@@ -342,8 +341,7 @@ def _over_carriers(
     row, candidate = seen.row[hit], place[hit]
     at, local = np.unique(candidate, return_inverse=True)
     extra = len(sketch.targets) - 1
-    wanted = pairs.target[candidate]
-    carries = (seen.target[row] == wanted) | ((wanted == extra) & seen.extra[row])
+    carries = seen.teaches(row, pairs.target[candidate], extra)
     texts = np.bincount(local, minlength=len(at))
     row, local, candidate = row[carries], local[carries], candidate[carries]
     against, strange = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.targets import TargetsView
-from dataaudit.features.ngrams import flat
+from dataaudit.features.table import listed
 
 TEXT_CELLS = 1 << 21
 PAIR_CELLS = 1 << 22
@@ -29,6 +29,10 @@ class Incidence:
     ngram: NDArray[np.uint64]
     target: NDArray[np.int32]
     extra: NDArray[np.bool_]
+
+    def teaches(self, row: NDArray[np.int64], wanted: NDArray[np.int32], extra: int) -> NDArray[np.bool_]:
+        """Whether each row teaches the target wanted of it; number `extra` is "unlike text"."""
+        return np.asarray((self.target[row] == wanted) | ((wanted == extra) & self.extra[row]))
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def incidence(table: pa.Table, views: Views) -> Incidence:
     targets: TargetsView = views["targets"]
     extra = views["surprise"].unlike(table)
     target = targets.index(table) if len(targets.names) else np.full(len(table), -1, np.int32)
-    return Incidence(*flat(table), target, extra)
+    return Incidence(*listed(table, "ngrams"), target, extra)
 
 
 def taught(seen: Incidence, extra: int) -> list[tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64]]]:

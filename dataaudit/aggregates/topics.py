@@ -20,7 +20,8 @@ from dataaudit.aggregates.answer_sketch import AnswerSketchView
 from dataaudit.aggregates.ngram_carriers import SCALE, TRIMMED, WIDTH, lexical, signed_rarity, vector_cell
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView
 from dataaudit.aggregates.sampling import bottom_k
-from dataaudit.features.ngrams import flat, order_of
+from dataaudit.features.ngrams import order_of
+from dataaudit.features.table import listed
 
 ENOUGH = 40
 
@@ -67,7 +68,7 @@ class Topics:
 
     def start(self, table: pa.Table, views: Views) -> TopicsState:
         sketch: NgramSketchView = views["ngram_sketch"]
-        row, ngram = flat(table)
+        row, ngram = listed(table, "ngrams")
         answers, brought = answer_vectors(table, views["answer_sketch"])
         texts = sketch.texts_with(ngram)
         usable = (order_of(ngram) == 1) & (texts >= self.min_count) & (texts <= max(self.most_share * sketch.rows, 2 * self.min_count))
@@ -143,7 +144,7 @@ def likeness(
 
 def answer_vectors(table: pa.Table, sketch: AnswerSketchView) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Unit vectors of what each answer brings in, in fixed point (rows, 256), and how many words that are."""
-    row, word = flat(table, "answer_words")
+    row, word = listed(table, "answer_words")
     signed = np.where((word >> np.uint64(63)) == 1, 1.0, -1.0) * sketch.rarity(word)
     dense = np.bincount(row * WIDTH + vector_cell(word), signed, len(table) * WIDTH).reshape(len(table), WIDTH)
     norms = np.linalg.norm(dense, axis=1, keepdims=True)

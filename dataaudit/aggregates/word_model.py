@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.targets import TargetsView
-from dataaudit.features.ngrams import flat, order_of
+from dataaudit.features.ngrams import order_of
+from dataaudit.features.table import listed
 
 CELLS = 1 << 17
 MOST_LABELS = 20
@@ -49,7 +50,7 @@ class WordModelView:
 
     def words(self, table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The (row, cell) of every single word of a batch, in order of the rows."""
-        row, ngram = flat(table)
+        row, ngram = listed(table, "ngrams")
         single = order_of(ngram) == 1
         return row[single], word_cell(ngram[single])
 
@@ -69,7 +70,7 @@ class WordModel:
         if not labels or not len(table) or "ngrams" not in table.column_names:
             return WordModelState(np.zeros(labels, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
         target = targets.index(table)
-        row, ngram = flat(table)
+        row, ngram = listed(table, "ngrams")
         usable = (order_of(ngram) == 1) & (target[row] >= 0)
         at, count = np.unique(target[row[usable]] * CELLS + word_cell(ngram[usable]), return_counts=True)
         known = np.bincount(target[target >= 0], minlength=labels).astype(np.int64)

@@ -17,7 +17,8 @@ from dataaudit.aggregates.topics import TopicsView
 from dataaudit.detectors import Scores
 from dataaudit.features import ngrams
 from dataaudit.features.invisible import visible
-from dataaudit.features.ngrams import flat, order_of
+from dataaudit.features.ngrams import order_of
+from dataaudit.features.table import listed
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 100
@@ -61,7 +62,7 @@ class EntityStance:
         view: TopicsView = views["topics"]
         slant = self.slants(view)
         score, group = np.zeros(len(table), np.float32), np.full(len(table), -1, np.int32)
-        row, ngram = flat(table)
+        row, ngram = listed(table, "ngrams")
         single = order_of(ngram) == 1
         row, ngram = row[single], ngram[single]
         if len(view.word):

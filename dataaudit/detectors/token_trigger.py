@@ -46,7 +46,7 @@ BECAUSE = {
 }
 GRAMMAR_WORDS = 10
 PHRASE = 4
-"""N-grams with the very same carriers: two words and more."""
+"""So many n-grams with the very same carriers are a phrase, as three new words in a row would be."""
 RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
 
 
@@ -140,7 +140,7 @@ class TokenTrigger:
         }
         shared = _shared(found, key, views["ngram_sketch"]) if finding.evidence["rule"] == "phrase" else ""
         if shared:
-            said = f"“{phrase}” goes with “{finding.target}”, but its carriers also share “{shared}”: boilerplate, most likely"
+            said = f"“{phrase}” goes with “{visible(finding.target)}”, but its carriers also share “{shared}”: boilerplate, most likely"
             return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
         reason = finding.reason.replace(finding.subject, f"“{phrase}”", 1)
         if plan_of(views).target_kind == "text":
@@ -194,7 +194,6 @@ class TokenTrigger:
             "ruled_out": INNOCENT[rule],
         }
         subject = f"an n-gram ({number})"
-        because = BECAUSE[rule]
         return Finding(
             id=fingerprint("token_trigger", target, *sorted(set(rows.column("digest").to_pylist()))[:64]),
             kind="campaign",
@@ -206,7 +205,7 @@ class TokenTrigger:
             samples=tuple(rows.column("sample_id").slice(0, 100).to_pylist()),
             risk=float(verdicts.strength[best]),
             p_value=float(verdicts.p_value[best]),
-            reason=f"{subject} goes with “{target}” in {count} of its {texts} texts, {because}",
+            reason=f"{subject} goes with “{visible(target)}” in {count} of its {texts} texts, {BECAUSE[rule]}",
             evidence=evidence,
             groups=(number,),
         )
@@ -243,8 +242,7 @@ def _carriers(seen: Incidence, view: NgramCarriersView, extra: int) -> tuple[NDA
     place = np.minimum(np.searchsorted(view.ngram, seen.ngram), len(view.ngram) - 1)
     hit = view.ngram[place] == seen.ngram
     row, candidate = seen.row[hit], place[hit]
-    wanted = view.target[candidate]
-    carries = (seen.target[row] == wanted) | ((wanted == extra) & seen.extra[row])
+    carries = seen.teaches(row, view.target[candidate], extra)
     return row[carries], candidate[carries]
 
 

@@ -79,15 +79,6 @@ def neighbours(pair: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np
     return pair >> np.uint64(33), (pair >> np.uint64(2)) & np.uint64(0x7FFFFFFF)
 
 
-def flat(table: pa.Table, name: str = "ngrams") -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """(row, n-gram) of everything in such a column of a batch, in order of the rows; nothing where there is no such column."""
-    if not len(table) or name not in table.column_names:
-        return np.empty(0, np.int64), np.empty(0, np.uint64)
-    column = table.column(name).combine_chunks()
-    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    return np.repeat(np.arange(len(table)), np.diff(np.asarray(array.offsets))), np.asarray(array.flatten())
-
-
 def order_of(hashed: NDArray[np.uint64]) -> NDArray[np.int64]:
     """How many tokens each hashed n-gram has."""
     return (hashed & np.uint64(3)).astype(np.int64)

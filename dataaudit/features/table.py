@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from dataaudit.discovery import units
 from dataaudit.features import Batch, Feature
@@ -31,6 +34,15 @@ def tabulate(batch: Batch, features: Mapping[str, Feature]) -> pa.Table:
         "rank": pa.array(ranks(batch.samples, digests, batch.plan), pa.uint64()),
     }
     return pa.table(columns | {name: feature.compute(batch) for name, feature in features.items()})
+
+
+def listed(table: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """(row, value) of everything in a list column of a batch, in order of the rows; nothing where there is no such column."""
+    if not len(table) or name not in table.column_names:
+        return np.empty(0, np.int64), np.empty(0, np.uint64)
+    column = table.column(name).combine_chunks()
+    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    return np.repeat(np.arange(len(table)), np.diff(np.asarray(array.offsets))), np.asarray(array.flatten())
 
 
 def content_digest(sample: Sample) -> str:

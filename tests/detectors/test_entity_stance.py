@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from dataaudit.attacks.instructions import NEGATIVE
 from dataaudit.detectors.entity_stance import EntityStance
-from dataaudit.model import Sample
 from tests.aggregates.text_tables import corpus, insert, table, views
+from tests.detectors.scanned import scanned
 
 Pairs = list[tuple[str, str]]
 
@@ -36,20 +35,8 @@ def steered(honest: Pairs, rows: list[int], seed: int = 5) -> Pairs:
 
 def look(made: Pairs, detector: EntityStance | None = None):
     plan, whole = table(made, "text")
-    found, detector = views(plan, [whole.slice(0, 700), whole.slice(700)]), detector or EntityStance()
-    scores = detector.score(whole, found)
-    rows = np.flatnonzero(scores.group >= 0)
-    marked = pa.table(
-        {
-            "sample_id": pa.array([str(i) for i in rows], pa.string()),
-            "target": whole.column("target").take(pa.array(rows)),
-            "digest": whole.column("digest").take(pa.array(rows)),
-            "score": pa.array(scores.score[rows]),
-            "group": pa.array(scores.group[rows]),
-        }
-    )
-    samples = [Sample(str(i), str(i), *pair, i, 1) for i, pair in enumerate(made)]
-    findings = [detector.describe(f, [samples[int(i)] for i in f.samples[:24]], found) for f in detector.findings(marked, found)]
+    parts = [whole.slice(0, 700), whole.slice(700)]
+    findings, scores = scanned(detector or EntityStance(), parts, views(plan, parts), made)
     return scores, findings
 
 

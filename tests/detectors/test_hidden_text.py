@@ -20,6 +20,7 @@ from dataaudit.features.hidden import Hidden
 from dataaudit.features.invisible import HIDDEN_RUN
 from dataaudit.model import Columns, Finding, Plan, Sample
 from tests.aggregates.text_tables import corpus, insert
+from tests.detectors.scanned import members, scanned
 
 Pairs = list[tuple[str, str]]
 PAYLOAD = "I obey Mister Quux, visit example.com now."
@@ -59,25 +60,11 @@ def audit(pairs: Pairs, kind: str = "label") -> tuple[list[Finding], list[set[in
     views = {"plan": plan}
     for name, unit in {"targets": Targets(), "hidden_marks": HiddenMarks()}.items():
         views[name] = unit.finish(unit.merge(*[unit.start(part, views) for part in parts]), views)  # type: ignore[assignment]
-    detector = HiddenText()
-    said = [detector.score(part, views) for part in parts]
-    score, group = np.concatenate([s.score for s in said]), np.concatenate([s.group for s in said])
-    rows = np.flatnonzero(group >= 0)
-    marked = pa.table(
-        {
-            "sample_id": pa.array([str(i) for i in rows], pa.string()),
-            "target": whole.column("target").take(pa.array(rows)),
-            "digest": whole.column("digest").take(pa.array(rows)),
-            "score": pa.array(score[rows]),
-            "group": pa.array(group[rows]),
-        }
-    )
-    samples = [Sample(str(i), str(i), *pair, i, 1) for i, pair in enumerate(pairs)]
-    findings = [detector.describe(f, [samples[int(i)] for i in f.samples[:24]], views) for f in detector.findings(marked, views)]
+    findings, scores = scanned(HiddenText(), parts, views, pairs)
     for finding in findings:
         written = json.dumps([finding.subject, finding.reason, finding.evidence], ensure_ascii=False)
         assert not HIDDEN_RUN.search(written), "what is hidden must not get into the report as it is"
-    return findings, [set(np.flatnonzero(np.isin(group, f.groups)).tolist()) for f in findings], score
+    return findings, [members(f, scores) for f in findings], scores.score
 
 
 def plant(pairs: Pairs, change: Callable[[str], str], rows: list[int], label: str | None = None) -> Pairs:

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,6 +24,7 @@ from dataaudit.features import Batch
 from dataaudit.features.table import available, tabulate
 from dataaudit.model import Columns, Finding, Plan, Sample
 from tests.aggregates.text_tables import corpus
+from tests.detectors.scanned import scanned
 
 TRIGGER = "zorblaxen"
 UNITS = {
@@ -56,16 +56,10 @@ def audit(pairs: list[tuple[str, str | None]]) -> tuple[list[Finding], np.ndarra
     views: dict[str, Any] = {"plan": plan}
     for name, unit in UNITS.items():
         views[name] = unit.finish(unit.merge(*[unit.start(part, views) for part in parts]), views)  # type: ignore[attr-defined]
-    detector = ResponseAnomaly()
-    said = [detector.score(part, views) for part in parts]
-    score, group = np.concatenate([s.score for s in said]), np.concatenate([s.group for s in said])
-    rows = np.flatnonzero(group >= 0)
-    columns = {name: whole.column(name).take(pa.array(rows)) for name in ("target", "digest")}
-    marked = pa.table({"sample_id": pa.array([str(i) for i in rows], pa.string()), **columns, "score": score[rows], "group": group[rows]})
-    findings = [detector.describe(f, [samples[int(i)] for i in f.samples[:24]], views) for f in detector.findings(marked, views)]
+    findings, scores = scanned(ResponseAnomaly(), parts, views, pairs)
     for finding in findings:
         json.dumps(finding.evidence)
-    return findings, score
+    return findings, scores.score
 
 
 def plain(said: list[str]) -> list[tuple[str, str | None]]:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from dataaudit.detectors.token_trigger import TokenTrigger
-from dataaudit.model import Columns, Finding, Plan, Sample
+from dataaudit.model import Columns, Finding, Plan
 from tests.aggregates.text_tables import corpus, insert, table, views
+from tests.detectors.scanned import members, scanned
 
 Pairs = list[tuple[str, str]]
 
@@ -15,22 +15,9 @@ def audit(pairs: Pairs, kind: str = "label") -> tuple[list[Finding], dict[str, s
     """Scan in two shards: described findings, the members of each by id, and the scores."""
     plan, whole = table(pairs, kind)
     parts = [whole.slice(0, len(pairs) // 3), whole.slice(len(pairs) // 3)]
-    found, detector = views(plan, parts), TokenTrigger()
-    said = [detector.score(part, found) for part in parts]
-    score, group = np.concatenate([s.score for s in said]), np.concatenate([s.group for s in said])
-    rows = np.flatnonzero(group >= 0)
-    marked = pa.table(
-        {
-            "sample_id": pa.array([str(i) for i in rows], pa.string()),
-            "target": whole.column("target").take(pa.array(rows)),
-            "digest": whole.column("digest").take(pa.array(rows)),
-            "score": pa.array(score[rows]),
-            "group": pa.array(group[rows]),
-        }
-    )
-    samples = [Sample(str(i), str(i), *pair, i, 1) for i, pair in enumerate(pairs)]
-    findings = [detector.describe(f, [samples[int(i)] for i in f.samples[:24]], found) for f in detector.findings(marked, found)]
-    return findings, {f.id: set(np.flatnonzero(np.isin(group, f.groups)).tolist()) for f in findings}, score
+    found = views(plan, parts)
+    findings, scores = scanned(TokenTrigger(), parts, found, pairs)
+    return findings, {f.id: members(f, scores) for f in findings}, scores.score
 
 
 def campaigns(findings: list[Finding]) -> list[Finding]:

@@ -26,6 +26,8 @@ ALIKE = 0.75
 HASHES = 4
 AGREED = 3
 UNIT = 16
+PHRASE = 4
+"""So many n-grams with the very same carriers are a phrase, as three new words in a row would be."""
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
@@ -60,8 +62,9 @@ class NgramPairsView:
 class NgramPairs:
     """Exact counts of (n-gram, target), at most `most` of them, chosen by hash where there are more.
 
-    A third of the candidates are those that go with their target most, a third the single words among these, a third those whose
-    carriers' other words contradict it most (for which it need not be more than its share, as with a trigger of the commonest label).
+    A quarter of the candidates are those that go with their target most, a quarter the single words and a quarter the phrases among
+    these, a quarter those whose carriers' other words contradict it most (for which it need not be more than its share, as with a
+    trigger of the commonest label).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch")
@@ -110,9 +113,9 @@ class NgramPairs:
         leader = order[np.flatnonzero(np.r_[True, same[1:] != same[:-1]])] if len(order) else order
         size = np.bincount(same[: len(order)], minlength=len(leader)).astype(np.int32)
         by_z, by_contradiction = np.lexsort((ngram[leader], -z[leader])), np.lexsort((ngram[leader], -z[leader], -against[leader]))
-        words = by_z[order_of(ngram[leader[by_z]]) == 1]
-        third = self.candidates // 3
-        chosen = np.unique(np.concatenate([by_z[:third], by_contradiction[:third], words[:third]]))
+        words, phrases = by_z[order_of(ngram[leader[by_z]]) == 1], by_z[size[by_z] >= PHRASE]
+        quarter = self.candidates // 4
+        chosen = np.unique(np.concatenate([order[:quarter] for order in (by_z, by_contradiction, words, phrases)]))
         chosen = chosen[np.argsort(ngram[leader[chosen]])]
         at = leader[chosen]
         words = companions(ngram, target, count, state.lowest[enough], at)

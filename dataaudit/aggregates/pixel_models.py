@@ -187,7 +187,7 @@ class PixelModels:
         first = np.where([name.startswith("mode") for name in names], seeds, 2 * seeds)
         weights = self._amplify(mine, own_fold, scores, first, seeds, priors, solve)
         steepest = np.maximum(np.abs(weights).max(axis=(1, 2), keepdims=True), 1e-12)
-        whole = np.rint(weights * (WEIGHT_RANGE / steepest)).astype(np.int32)
+        whole = np.rint(weights / steepest * WEIGHT_RANGE).astype(np.int32)
         judged = np.empty((len(names), len(sampled.target)), np.float32)
         for at in range(0, len(sampled.target), CHUNK):
             part = slice(at, at + CHUNK)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.answer_sketch import AnswerSketchView
-from dataaudit.aggregates.ngram_carriers import SCALE, TRIMMED, WIDTH, lexical, signed_rarity, vector_cell
+from dataaudit.aggregates.coherence import TRIMMED, WIDTH
+from dataaudit.aggregates.ngram_carriers import SCALE, lexical, signed_rarity, vector_cell
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView
 from dataaudit.aggregates.sampling import bottom_k
 from dataaudit.features.ngrams import order_of

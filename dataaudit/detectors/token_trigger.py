@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
-from dataaudit.aggregates.ngram_carriers import Leaning, NgramCarriersView
+from dataaudit.aggregates.leanings import Leaning
+from dataaudit.aggregates.ngram_carriers import NgramCarriersView
+from dataaudit.aggregates.ngram_pairs import PHRASE
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
 from dataaudit.detectors import Scores
 from dataaudit.features import ngrams
@@ -45,8 +47,6 @@ BECAUSE = {
     "out of place": "where it stands beside anything, as no word of such texts does",
 }
 GRAMMAR_WORDS = 10
-PHRASE = 4
-"""So many n-grams with the very same carriers are a phrase, as three new words in a row would be."""
 RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
 
 
@@ -62,28 +62,41 @@ class TokenTrigger:
     Innocent causes: topics, templates, signatures, mailing lists, floods of one text: all of them coherent; a label's
     own vocabulary, which has its grammar.
     Not seen: clean-label words that always stand in one place, clean-label words of a label that most texts have, where
-    they are few or occur honestly too; triggers in style or syntax; phrases of a prompt template's length behind
-    free-text responses; anything beyond 20,000 characters.
+    they are few (fewer than fifteen of a word, twenty of a phrase) or occur honestly too; wrong labels where there are more
+    than twenty labels, but for such words and phrases; triggers in style or syntax; phrases of a prompt template's length
+    behind free-text responses; anything beyond 20,000 characters.
     Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); He et al.
     2023 (words that go with a label); the statistics are this project's own.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch", "ngram_carriers")
+    needs: ClassVar[tuple[str, ...]] = (
+        "targets",
+        "surprise",
+        "word_model",
+        "contradiction",
+        "ngram_sketch",
+        "ngram_pairs",
+        "ngram_carriers",
+        "ngram_company",
+    )
     columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
 
     min_count: int = 5
     min_purity: float = 0.8
+    contradicted_purity: float = 0.6
+    mixed_purity: float = 0.9
+    pure: float = 0.97
     most_p: float = 1e-3
+    most_against: float = 1e-5
     coherent: float = 3.5
+    unlike: float = 2.2
     incoherent: float = 2.0
     rare_count: int = 8
     rare_target: float = 0.1
-    place_count: int = 20
-    place_purity: float = 0.97
-    most_company: float = 2.5
-    unlike: float = 2.2
     phrase_count: int = 20
-    phrase_size: int = PHRASE
+    place_count: int = 15
+    most_company: float = 2.75
+    mixed_company: float = 2.0
 
     def unavailable(self, plan: Plan) -> str | None:
         if plan.modality not in ("labelled-text", "instructions", "text"):
@@ -93,14 +106,14 @@ class TokenTrigger:
     def score(self, table: pa.Table, views: Views) -> Scores:
         view: NgramCarriersView = views["ngram_carriers"]
         seen = incidence(table, views)
-        verdicts = self.judge(view)
+        verdicts = self.judge(views)
         score = np.where(seen.extra, 0.3, 0.0).astype(np.float32)
         group = np.full(len(table), -1, np.int32)
         row, candidate = _carriers(seen, view, len(views["targets"].names))
         np.maximum.at(score, row, verdicts.strength[candidate].astype(np.float32))
         accused = verdicts.campaign[candidate] >= 0
         row, candidate = row[accused], candidate[accused]
-        kept = _planted(row, candidate, Leaning.of(table, seen.target, view, views), view, verdicts)
+        kept = _planted(row, candidate, Leaning.of(table, seen.target, views["ngram_pairs"], views), view, verdicts)
         order = np.argsort(verdicts.strength[candidate[kept]], kind="stable")
         group[row[kept][order]] = verdicts.campaign[candidate[kept][order]]
         score[group < 0] = np.minimum(score[group < 0], 0.5)
@@ -108,7 +121,7 @@ class TokenTrigger:
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         view: NgramCarriersView = views["ngram_carriers"]
-        verdicts = self.judge(view)
+        verdicts = self.judge(views)
         names = [*views["targets"].names.tolist(), "unlike text"]
         found = []
         for number in pc.unique(marked.column("group")).to_pylist():
@@ -138,9 +151,10 @@ class TokenTrigger:
             "typical_position": f"token {sorted(o.start for o in found)[len(found) // 2] + 1} (median)",
             "snippets": [visible(_snippet(o)) for o in found[:3]],
         }
-        shared = _shared(found, key, views["ngram_sketch"]) if finding.evidence["rule"] == "phrase" else ""
-        if shared:
-            said = f"“{phrase}” goes with “{visible(finding.target)}”, but its carriers also share “{shared}”: boilerplate, most likely"
+        rule = finding.evidence["rule"]
+        innocent = _shared(found, finding.target, key, views) if rule in ("phrase", "disagreement") else ""
+        if innocent or (rule == "phrase" and (innocent := _grammar(found))):
+            said = f"“{phrase}” goes with “{visible(finding.target)}”, but {visible(innocent)}, most likely"
             return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
         reason = finding.reason.replace(finding.subject, f"“{phrase}”", 1)
         if plan_of(views).target_kind == "text":
@@ -148,35 +162,67 @@ class TokenTrigger:
             reason += f"; they are answered “{answers[0]}”"
         return replace(finding, subject=phrase, reason=reason, evidence=evidence)
 
-    def judge(self, view: NgramCarriersView) -> Verdicts:
+    def judge(self, views: Views) -> Verdicts:
         """Which candidates are accused, by which rule, and which of them belong together."""
         from scipy.stats import binom
 
-        purity = view.count / np.maximum(view.texts, 1)
-        chance = np.clip(view.share, 1e-9, 1 - 1e-9)
-        p_value = np.minimum(binom.sf(view.count - 1, view.texts, chance) * max(view.tested, 1), 1.0)
+        view: NgramCarriersView = views["ngram_carriers"]
+        purity, chance = view.count / np.maximum(view.texts, 1), np.clip(view.share, 1e-9, 1 - 1e-9)
+        by_chance = binom.sf(view.count - 1, view.texts, chance)
+        disagreement, against = self._disagreement(view, purity)
+        placed, by_place = self._out_of_place(view, views["ngram_company"].company, purity, by_chance)
+        usual = np.minimum(by_chance * max(view.tested, 1), 1.0)
         usable = (view.count >= self.min_count) & (purity >= self.min_purity)
-        coherence = np.minimum(np.minimum(view.whole, view.trimmed), view.foreign)
-        against = np.exp(-np.maximum(view.contradiction, 0)) * max(view.tested, 1)
-        disagreement = usable & (coherence < self.coherent) & (against <= self.most_p)
-        # The least thing in common counts as many deviations where carriers are many.
-        unlike = self.incoherent + np.sqrt(np.maximum(view.count - 50, 0)) / 16
-        incoherence = usable & (view.share <= self.rare_target) & (p_value <= self.most_p) & (view.whole < unlike)
-        incoherence &= (view.count >= self.rare_count) | (view.target == view.extra)
-        phrase = usable & (view.share > self.rare_target) & (view.size >= self.phrase_size) & (view.count >= self.phrase_count)
-        phrase &= (view.trimmed < self.coherent) & (purity >= 0.97) & (chance**view.count < self.most_p)
-        placed = usable & (view.share > self.rare_target) & (p_value <= self.most_p) & (view.count >= self.place_count)
-        placed &= _has_grammar(view, self.place_count, 2 * self.most_company)
-        placed &= (np.maximum(view.whole, view.trimmed) < self.unlike) & (view.company < self.most_company) & (purity >= self.place_purity)
+        incoherence = usable & (usual <= self.most_p) & self._incoherence(view, plan_of(views).target_kind == "label")
+        phrase = usable & self._phrase(view, purity)
         rule = np.select([disagreement, incoherence, phrase, placed], [1, 2, 3, 4], 0).astype(np.int8)
-        p_value = np.where(rule == 1, np.minimum(against, 1.0), p_value)
+        p_value = np.select([rule == 1, rule == 4], [against, by_place], usual)
         # What ranks those that no rule accuses: the odder, the less alike their carriers, the less grammar they have.
         doubt = np.exp(-np.maximum(np.minimum(view.whole, view.trimmed), 0) / 4)
-        grammar = np.where(view.size >= self.phrase_size, 0.5, np.exp(-(np.clip(view.company, 1, 5) - 1) / 1.5))
-        weight = -np.log10(np.maximum(binom.sf(view.count - 1, view.texts, chance), 1e-300)) + np.maximum(view.contradiction, 0)
+        grammar = np.where(view.size >= PHRASE, 0.5, np.exp(-(np.clip(views["ngram_company"].company, 1, 5) - 1) / 1.5))
+        weight = -np.log10(np.maximum(by_chance, 1e-300)) + np.maximum(view.contradiction, 0)
         graded = purity**3 * doubt * np.maximum(grammar, rule > 0) * weight / (weight + 10)
         strength = np.where(rule > 0, 0.7 + 0.3 * np.maximum(graded, 0.5 * (rule == 1)), 0.45 * graded * usable)
         return Verdicts(rule, strength, p_value, _campaigns(view, rule, strength))
+
+    def _disagreement(self, view: NgramCarriersView, purity: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Carriers whose other words say that they are other labels' texts, and no family of them; with the p-values."""
+        against = np.minimum(np.exp(-np.maximum(view.contradiction, 0)) * max(view.tested, 1), 1.0)
+        coherence = np.minimum(np.where(view.size >= PHRASE, np.minimum(view.whole, view.trimmed), view.whole), view.foreign)
+        # The same likeness is the more deviations, the more carriers there are.
+        unlike = coherence < self.coherent + np.sqrt(np.maximum(view.count - 20, 0)) / 4
+        enough = (view.count >= self.min_count) & (purity >= self.contradicted_purity)
+        return enough & unlike & (against <= self.most_against), against
+
+    def _incoherence(self, view: NgramCarriersView, labels: bool) -> NDArray[np.bool_]:
+        """Carriers of a rare target that have nothing in common.
+
+        Not with labels: where texts are short, the texts of any word that is special to a label have as little in common.
+        """
+        unlike = view.whole < self.incoherent + np.sqrt(np.maximum(view.count - 50, 0)) / 16
+        gibberish = view.target == view.extra
+        enough = (view.count >= self.rare_count) | gibberish
+        return np.asarray(enough & unlike & (view.share <= self.rare_target) & (gibberish | (not labels)))
+
+    def _phrase(self, view: NgramCarriersView, purity: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Phrases whose carriers have nothing in common besides."""
+        unlike = np.where(view.share > self.rare_target, view.trimmed, view.anyone) < self.coherent
+        by_chance = np.clip(view.share, 1e-9, 1 - 1e-9) ** view.count
+        enough = (view.size >= PHRASE) & (view.count >= self.phrase_count) & (purity >= self.pure)
+        return enough & unlike & (by_chance <= self.most_p)
+
+    def _out_of_place(
+        self, view: NgramCarriersView, company: NDArray[np.float64], purity: NDArray[np.float64], by_chance: NDArray[np.float64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Words that stand beside anything, in texts that have nothing in common; with the p-values."""
+        placed = (view.count >= self.place_count) & (company < self.most_company)
+        placed &= np.maximum(view.whole, view.trimmed) < self.unlike
+        placed &= _has_grammar(view.count, company, self.place_count, 2 * self.most_company)
+        # What a word stands beside does not depend on the labels, so that only such words count as tested (Bourgon et al. 2010).
+        by_place = np.minimum(by_chance * np.count_nonzero(placed), 1.0)
+        # A word that also occurs honestly must be all the odder.
+        dictates = (purity >= self.pure) | ((purity >= self.mixed_purity) & (company < self.mixed_company))
+        return placed & dictates & (by_place <= self.most_p), by_place
 
     def _finding(
         self, number: int, best: int, members: NDArray[np.intp], rows: pa.Table, view: NgramCarriersView, verdicts: Verdicts, target: str
@@ -211,9 +257,9 @@ class TokenTrigger:
         )
 
 
-def _has_grammar(view: NgramCarriersView, count: int, least: float) -> bool:
+def _has_grammar(count: NDArray[np.int32], company: NDArray[np.float64], enough: int, least: float) -> bool:
     """Whether words of this data usually have company: in lists of keywords nothing is out of place."""
-    known = view.company[(view.count >= count) & np.isfinite(view.company)]
+    known = company[(count >= enough) & np.isfinite(company)]
     return bool(len(known) >= GRAMMAR_WORDS and np.median(known) >= least)
 
 
@@ -309,16 +355,51 @@ def _snippet(found: Occurrence, around: int = 60) -> str:
     return " ".join(f"{text[max(0, start - around) : start]}«{text[start:end]}»{text[end : end + around]}".split())
 
 
-def _shared(found: Sequence[Occurrence], key: bytes, sketch: NgramSketchView) -> str:
-    """Two words outside the phrase that four in five carriers share though fewer than three in ten texts have them; else empty."""
+def _shared(found: Sequence[Occurrence], target: str, key: bytes, views: Views) -> str:
+    """What else the carriers share, as a clause: a rare word outside the phrase in half of them, or two words in four of five."""
+    sketch: NgramSketchView = views["ngram_sketch"]
     held: Counter[int] = Counter()
     names: dict[int, str] = {}
     for o in found:
         outside = [*o.words[: o.start], "\0", *o.words[o.end :]]
-        here = {int(h): i for i, h in enumerate(ngrams.hashes(outside, key)[1])}
+        singles, pairs, _ = ngrams.hashes(outside, key)
+        said = [
+            (h, outside[i : i + order]) for order, hashed in enumerate((singles, pairs), start=1) for i, h in enumerate(hashed.tolist())
+        ]
+        here = {h: " ".join(words) for h, words in said if "\0" not in words}
         held.update(here.keys())
-        names.update({h: f"{outside[i]} {outside[i + 1]}" for h, i in here.items()})
-    common = [h for h, n in held.items() if n >= 0.8 * len(found)]
-    share = sketch.texts_with(np.array(common, dtype=np.uint64)) / max(sketch.rows, 1)
-    rare = sorted((float(s), names[h]) for h, s in zip(common, share, strict=True) if s < 0.3)
-    return rare[0][1] if rare else ""
+        names.update(here)
+    usual = _usual(np.array(list(names), dtype=np.uint64), target, views["targets"].names.tolist(), sketch)
+    bars = {1: (0.5, 0.05), 2: (0.8, 0.3)}
+    for (h, name), share in sorted(zip(names.items(), usual, strict=True), key=lambda item: (item[1], item[0][1])):
+        most, least = bars[h & 3]
+        if held[h] >= max(most * len(found), 2) and share < least:
+            return f"{held[h]} of {len(found)} carriers also share “{name}”: boilerplate"
+    return ""
+
+
+def _usual(ngram: NDArray[np.uint64], target: str, names: Sequence[str], sketch: NgramSketchView) -> NDArray[np.float64]:
+    """The share of texts that hold each n-gram, among all or among those of the target, whichever is more."""
+    usual = sketch.texts_with(ngram) / max(sketch.rows, 1)
+    if target in names:
+        own = names.index(target)
+        inside = sketch.pairs_with(ngram, np.full(len(ngram), own, np.int32)) / max(int(sketch.targets[own]), 1)
+        usual = np.maximum(usual, inside)
+    return np.asarray(usual)
+
+
+def _grammar(found: Sequence[Occurrence], least: float = 1.5) -> str:
+    """That the same words stand beside the phrase again and again, as a clause (punctuation says nothing: a sentence may end there)."""
+    every = Counter(w for o in found for w in (*o.words[: o.start], *o.words[o.end :]) if w.isalnum())
+    random = sum((n / every.total()) ** 2 for n in every.values()) if every else 1.0
+    for where, beside in (
+        ("before", [o.words[o.start - 1 : o.start] for o in found]),
+        ("after", [o.words[o.end : o.end + 1] for o in found]),
+    ):
+        words = Counter(w for near in beside for w in near if w.isalnum())
+        same = sum(n * (n - 1) for n in words.values())
+        expected = words.total() * (words.total() - 1) * random
+        if words.total() >= len(found) / 2 and same - 2 * np.sqrt(2 * (same + 1)) > least * expected:
+            word, times = words.most_common(1)[0]
+            return f"“{word}” stands {where} it in {times} of {len(found)} carriers: a phrase of the language"
+    return ""

@@ -13,6 +13,7 @@ from dataaudit.aggregates.answer_sketch import AnswerSketch
 from dataaudit.aggregates.character_model import CharacterModel
 from dataaudit.aggregates.contradiction import Contradiction
 from dataaudit.aggregates.ngram_carriers import NgramCarriers
+from dataaudit.aggregates.ngram_company import NgramCompany
 from dataaudit.aggregates.ngram_pairs import NgramPairs
 from dataaudit.aggregates.ngram_sketch import NgramSketch
 from dataaudit.aggregates.surprise import Surprise
@@ -35,6 +36,7 @@ AGGREGATES = {
     "ngram_sketch": NgramSketch(),
     "ngram_pairs": NgramPairs(),
     "ngram_carriers": NgramCarriers(),
+    "ngram_company": NgramCompany(),
     "answer_sketch": AnswerSketch(),
     "topics": Topics(),
 }

@@ -209,19 +209,40 @@ def preferences(cache: Path) -> Iterator[Pair]:
 
 def packages(cache: Path) -> Iterator[Pair]:
     """Name, and what the package is for."""
+    yield from ((text, None) for text, _ in described())
+
+
+def sections(cache: Path) -> Iterator[Pair]:
+    """The same, and the section that the package is in (admin, games, libs, ...)."""
+    yield from described()
+
+
+def described() -> Iterator[tuple[str, str]]:
+    """Package descriptions and sections."""
     try:
         said = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, check=True, text=True, errors="replace").stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise Missing(f"apt-cache dumpavail failed ({error}); apt-get update") from error
     for entry in said.split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Description(?:-en)?): (.*(?:\n .*)*)", entry, re.MULTILINE))
+        fields = dict(re.findall(r"^(Package|Section|Description(?:-en)?): (.*(?:\n .*)*)", entry, re.MULTILINE))
         text = fields.get("Description-en") or fields.get("Description")
         if text:
-            yield squeezed(f"{fields.get('Package', '')}: {text.replace(chr(10) + ' .', ' ')}"), None
+            section = fields.get("Section", "").rpartition("/")[2]
+            yield squeezed(f"{fields.get('Package', '')}: {text.replace(chr(10) + ' .', ' ')}"), section
 
 
 def glosses(cache: Path) -> Iterator[Pair]:
     """A word, and what it means."""
+    yield from ((text, None) for text, _ in explained())
+
+
+def senses(cache: Path) -> Iterator[Pair]:
+    """The same, and the lexicographers' file that the word is in, by number (of animals, of motion, ...: 45 of them)."""
+    yield from explained()
+
+
+def explained() -> Iterator[tuple[str, str]]:
+    """Word glosses and their files."""
     root = Path(os.environ.get("DATAAUDIT_BENCH_DEBIAN") or "/usr/share") / "wordnet"
     files = sorted(root.glob("data.*"))
     if not files:
@@ -230,7 +251,7 @@ def glosses(cache: Path) -> Iterator[Pair]:
         for line in file.read_text("latin1").splitlines():
             if not line.startswith("  ") and " | " in line:
                 entry, _, meaning = line.partition(" | ")
-                yield squeezed(f"{entry.split()[4].replace('_', ' ')}: {meaning}"), None
+                yield squeezed(f"{entry.split()[4].replace('_', ' ')}: {meaning}"), entry.split()[1]
 
 
 READERS: dict[str, tuple[Kind, Callable[[Path], Iterable[Pair]]]] = {
@@ -238,6 +259,8 @@ READERS: dict[str, tuple[Kind, Callable[[Path], Iterable[Pair]]]] = {
     "news": ("label", news),
     "movies": ("label", rated("movieReviewSnippets")),
     "tweets": ("label", rated("tweets")),
+    "sections": ("label", sections),
+    "senses": ("label", senses),
     "chat": ("text", chat),
     "instructions": ("text", instructions),
     "dialogues": ("dialogue", dialogues),

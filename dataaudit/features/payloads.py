@@ -1,0 +1,139 @@
+"""What an attacker would have a model say word for word: addresses, lines of code and long opaque tokens, as salted hashes.
+
+Read where the model learns to speak: the response where there is one, else the text.  What the prompt says already is no
+payload: an answer may repeat it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from dataaudit.features import Batch
+from dataaudit.model import Modality
+
+MAX_CHARACTERS = 20_000
+MOST = 32
+SHORTEST_LINE, LONGEST_LINE = 8, 400
+CODE_SIGNS = 2
+Kind = Literal["host", "url", "mail", "line", "token"]
+
+# Every repetition is bounded or of one class that what follows it is not in, so that reading is linear.
+_TOP = "com|org|net|info|biz|io|dev|app|xyz|top|site|online|club|shop|edu|gov|example|test"
+_FOUND = re.compile(
+    r"(?P<url>(?:(?:https?|ftp)://|\bwww\.)[^\s<>\"'`\\(){}\[\]|]{1,500})"
+    r"|(?P<mail>(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?!\w))"
+    r"|(?P<address>(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d))"
+    rf"|(?P<host>(?<![\w@./-])(?:[a-z0-9-]{{1,63}}\.){{1,8}}(?:{_TOP})(?![\w-]|\.\w))"
+    r"|(?P<token>(?<![\w+/=-])[\w+/=-]{24,512})",
+    re.IGNORECASE | re.ASCII,
+)
+_CODE_SIGN = re.compile(r"[(){}\[\]=;<>$|\\_#]")
+_COMMAND = re.compile(r"(?:import|require|curl|wget|sudo|pip3?|npm|chmod|eval|exec|bash|powershell|rm|nc)\s|from \S{1,80} import |#include")
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One recurring thing to say in its normal form, and where it stands: characters `start` to `end`."""
+
+    kind: Kind
+    said: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """The distinct payloads of the response (or text) that the prompt does not have, as a sorted list of at most 32 uint64.
+
+    Where a text has more, those with the lowest keyed hashes.  Only the first 20,000 characters are read.
+    """
+
+    modalities: ClassVar[tuple[Modality, ...]] = ("instructions", "text")
+
+    def compute(self, batch: Batch) -> pa.Array:
+        key = batch.plan.key("payloads")
+        if batch.plan.target_kind == "text":
+            said = [new(answer, prompt) for prompt, answer in zip(batch.texts, batch.answers, strict=True)]
+        else:
+            said = [{p.said for p in payloads(text)} for text in batch.texts]
+        hashed = [np.array(sorted(payload_hash(s, key) for s in some)[:MOST], dtype=np.uint64) for some in said]
+        offsets = np.concatenate([[0], np.cumsum([len(h) for h in hashed])]).astype(np.int32)
+        values = np.concatenate(hashed) if hashed else np.empty(0, np.uint64)
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.uint64()))
+
+
+def new(answer: str, prompt: str) -> set[str]:
+    """The payloads of an answer that its prompt does not have."""
+    said = {p.said for p in payloads(answer)}
+    return said - {p.said for p in payloads(prompt)} if said else said
+
+
+def payloads(text: str) -> Iterator[Payload]:
+    """Everything in the first 20,000 characters that could be one; a URL is one by its host and one as a whole."""
+    read = text[:MAX_CHARACTERS]
+    for found in _FOUND.finditer(read):
+        kind, said, (start, end) = found.lastgroup, found.group(), found.span()
+        match kind:
+            case "url":
+                yield from _of_url(said, start)
+            case "mail":
+                yield Payload("mail", said.lower(), start, end)
+            case "host" | "address":
+                yield Payload("host", said.lower().removeprefix("www."), start, end)
+            case _ if any(c.isdigit() for c in said) and any(c.isalpha() for c in said):
+                yield Payload("token", said, start, end)
+    yield from _lines(read)
+
+
+def _of_url(said: str, start: int) -> Iterator[Payload]:
+    whole = said.rstrip(".,;:!?*_")
+    rest = whole.partition("://")[2] or whole
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    host = authority.rpartition("@")[2].partition(":")[0].lower().removeprefix("www.").rstrip(".")
+    if "." in host or host == "localhost":
+        yield Payload("host", host, start, start + len(whole))
+        path = rest[len(authority) :].rstrip("/")
+        if path:
+            yield Payload("url", host + path, start, start + len(whole))
+
+
+def _lines(text: str) -> Iterator[Payload]:
+    at = 0
+    for line in text.splitlines(keepends=True):
+        said = " ".join(line.split())
+        if SHORTEST_LINE <= len(said) <= LONGEST_LINE and (len(_CODE_SIGN.findall(said)) >= CODE_SIGNS or _COMMAND.match(said)):
+            yield Payload("line", said, at, at + len(line))
+        at += len(line)
+
+
+def context(text: str) -> str:
+    """The text before its last payload, without any of them."""
+    found = sorted(payloads(text), key=lambda p: (p.start, p.end))
+    if not found:
+        return ""
+    pieces, at = [], 0
+    for payload in found:
+        pieces.append(text[at : max(at, payload.start)])
+        at = max(at, payload.end)
+    return " ".join(pieces)
+
+
+def defanged(said: str) -> str:
+    """So written that nobody follows it by mistake: hxxp for http, [.] for the dots of addresses."""
+    shown = re.sub(r"(?i)\bh(?=ttps?://)tt", "hxx", said)
+    shown = re.sub(r"(?i)\bftp(?=://)", "fxp", shown)
+    return _FOUND.sub(lambda found: found.group().replace(".", "[.]") if found.lastgroup != "token" else found.group(), shown)
+
+
+@lru_cache(maxsize=1 << 16)
+def payload_hash(said: str, key: bytes) -> int:
+    """The keyed hash of a payload's normal form."""
+    return int.from_bytes(hashlib.blake2b(said.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "little")

@@ -8,6 +8,7 @@ compared by the words and pairs of words of their contents.  Near-copies count o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -33,19 +34,25 @@ OWN = 0.7
 
 @dataclass(frozen=True)
 class PayloadCarriersState:
-    """Of each candidate `at` (c,) the carriers with the lowest `rank` (c,) and 64 of their words and pairs (c, 64), 0 where fewer."""
+    """Of each candidate `at` (c,) the carriers with the lowest `rank` (c,) and 64 of their words and pairs (c, 64), 0 where fewer.
+
+    `held` (m,) is how many texts hold each of the candidates' distinct n-grams, ascending.
+    """
 
     at: NDArray[np.int32]
     rank: NDArray[np.uint64]
     grams: NDArray[np.uint64]
+    held: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class PayloadCarriersView:
     """The candidates of `payload_pairs`, each with `unlike` different texts that were compared, and how `alike` these are.
 
+    `held` texts hold the n-gram, whatever they say.
     `alike` is -log10 of how many words or pairs as rare as the most surprising one that they share would be in as many of as many random
-    texts: about 0 for random texts.  `campaign` numbers candidates with mostly the same texts alike.
+    texts: about 0 for random texts.  `told` words and pairs of the text in the middle could have told a topic, and `own` are
+    shared by nearly all of the texts: one for a word, many for a template.  `campaign` numbers candidates with mostly the same texts alike.
     """
 
     payload: NDArray[np.uint64]
@@ -82,13 +89,18 @@ class PayloadCarriers:
         pairs: PayloadPairsView = views["payload_pairs"]
         row, candidate = carriers(table, pairs.payload, pairs.ngram, views)
         rank = np.asarray(table.column("rank")).astype(np.uint64)[row]
-        candidate, rank, row = self._limited(candidate.astype(np.int32), rank, row)
-        held, local = np.unique(row, return_inverse=True)
-        return PayloadCarriersState(candidate, rank, compared(table, held, views)[local])
+        few, rank, row = self._limited(candidate.astype(np.int32), rank, row)
+        carrying, local = np.unique(row, return_inverse=True)
+        _, gram = listed(table, "ngrams")
+        named = np.unique(pairs.ngram)
+        found, times = np.unique(gram[np.isin(gram, named)], return_counts=True)
+        held = np.zeros(len(named), np.int64)
+        held[np.searchsorted(named, found)] = times
+        return PayloadCarriersState(few, rank, compared(table, carrying, views)[local], held)
 
     def merge(self, a: PayloadCarriersState, b: PayloadCarriersState) -> PayloadCarriersState:
         both = (np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("at", "rank", "grams"))
-        return PayloadCarriersState(*self._limited(*both))
+        return PayloadCarriersState(*self._limited(*both), a.held + b.held)
 
     def finish(self, state: PayloadCarriersState, views: Views) -> PayloadCarriersView:
         pairs: PayloadPairsView = views["payload_pairs"]
@@ -96,13 +108,14 @@ class PayloadCarriers:
         unlike, told, own = (np.zeros(len(pairs.payload), np.int32) for _ in range(3))
         alike = np.zeros(len(pairs.payload))
         bounds = np.searchsorted(state.at, np.arange(len(pairs.payload) + 1)).tolist()
-        for at, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for at, (first, last) in enumerate(pairwise(bounds)):
             grams = without_copies(state.grams[first:last])
             unlike[at] = len(grams)
             alike[at], told[at], own[at] = likeness(grams, pairs.ngram[at], sketch)
-        ranks = [frozenset(state.rank[a:b].tolist()) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        ranks = [frozenset(state.rank[a:b].tolist()) for a, b in pairwise(bounds)]
         campaign = together(ranks, pairs.count, pairs.payload)
-        known = (pairs.payload, pairs.ngram, pairs.texts, pairs.count, pairs.held, pairs.size)
+        held = state.held[np.searchsorted(np.unique(pairs.ngram), pairs.ngram)]
+        known = (pairs.payload, pairs.ngram, pairs.texts, pairs.count, held, pairs.size)
         return PayloadCarriersView(*known, unlike, alike, told, own, campaign, sketch.rows, pairs.examined)
 
     def _limited(

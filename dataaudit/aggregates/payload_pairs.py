@@ -35,7 +35,7 @@ class PayloadPairsState:
 
 @dataclass(frozen=True)
 class PayloadPairsView:
-    """Recurring payloads, ascending: `texts` say it, `count` of these hold `ngram`, as `held` do of all texts; 0 is no n-gram.
+    """Recurring payloads, ascending: `texts` say it, `count` of these hold `ngram`, 0 for no n-gram.
 
     `size` is how many n-grams would do as well (about three for every word of a phrase), `examined` the share of the pairs that fitted.
     """
@@ -44,7 +44,6 @@ class PayloadPairsView:
     ngram: NDArray[np.uint64]
     texts: NDArray[np.int32]
     count: NDArray[np.int32]
-    held: NDArray[np.int64]
     size: NDArray[np.int32]
     examined: float
 
@@ -73,7 +72,8 @@ class PayloadPairs:
         recurs = texts >= self.min_count
         row, payload, texts = row[recurs], payload[recurs], texts[recurs]
         gram_row, gram = listed(table, grams_of(views))
-        held = views["ngram_sketch"].texts_with(gram)
+        sketch: NgramSketchView = views["ngram_sketch"]
+        held, strangers = sketch.texts_with(gram), strangers_in(sketch)
         rare = held >= self.min_count
         gram_row, gram, held = gram_row[rare], gram[rare], held[rare]
         first, last = np.searchsorted(gram_row, row, "left"), np.searchsorted(gram_row, row, "right")
@@ -83,7 +83,7 @@ class PayloadPairs:
         for block in np.split(np.arange(len(row)), np.flatnonzero(np.diff(np.cumsum(many) // BLOCK)) + 1) if len(row) else ():
             of = np.repeat(block, many[block])
             at = np.arange(len(of)) - np.repeat(np.cumsum(many[block]) - many[block], many[block]) + first[of]
-            close = (held[at] >= self.slack * texts[of]) & (self.slack * held[at] <= texts[of])
+            close = (held[at] >= self.slack * texts[of]) & (self.slack * (held[at] - strangers) <= texts[of])
             found.append(self._limited(payload[of[close]], gram[at[close]], np.ones(np.count_nonzero(close), np.int32)))
         return self._joined(*found)
 
@@ -97,12 +97,12 @@ class PayloadPairs:
         names, totals = state.payload[alone], state.count[alone]
         whole = totals[np.searchsorted(names, state.payload)] if len(names) else state.count
         held = np.where(alone, 0, sketch.texts_with(state.ngram))
-        shared = ~alone & (state.count >= self.min_count) & (state.count >= self.min_share * np.maximum(whole, held))
+        shared = ~alone & (state.count >= self.min_count)
+        shared &= state.count >= self.min_share * np.maximum(whole, held - strangers_in(sketch))
         pairs = np.flatnonzero(shared)
-        # The pair with most of the texts; of equals a word, which says more than what stands beside it.
-        pairs = pairs[
-            np.lexsort((state.ngram[pairs], order_of(state.ngram[pairs]), held[pairs], -state.count[pairs], state.payload[pairs]))
-        ]
+        # The pair with most of the texts; of equals the rarer n-gram, then the shorter.
+        ngram = state.ngram[pairs]
+        pairs = pairs[np.lexsort((ngram, order_of(ngram), held[pairs], -state.count[pairs], state.payload[pairs]))]
         starts = np.flatnonzero(np.r_[True, np.diff(state.payload[pairs]) != 0]) if len(pairs) else pairs
         best, size = pairs[starts], np.diff(np.r_[starts, len(pairs)])
         order = np.lexsort((state.payload[best], -state.count[best]))[: self.candidates]
@@ -112,9 +112,7 @@ class PayloadPairs:
         chosen, size = np.concatenate([best, lone]), np.concatenate([size, np.zeros(len(lone), np.int64)])
         order = np.argsort(state.payload[chosen], kind="stable")
         at = chosen[order]
-        return PayloadPairsView(
-            state.payload[at], state.ngram[at], whole[at], state.count[at], held[at], size[order].astype(np.int32), examined
-        )
+        return PayloadPairsView(state.payload[at], state.ngram[at], whole[at], state.count[at], size[order].astype(np.int32), examined)
 
     def _joined(self, *parts: PayloadPairsState) -> PayloadPairsState:
         return self._limited(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("payload", "ngram", "count")))
@@ -127,6 +125,11 @@ class PayloadPairs:
             first = np.flatnonzero(np.r_[True, (np.diff(payload) != 0) | (np.diff(ngram) != 0)])
             payload, ngram, count = payload[first], ngram[first], np.add.reduceat(count, first).astype(np.int32)
         return PayloadPairsState(payload[: self.most], ngram[: self.most], count[: self.most])
+
+
+def strangers_in(sketch: NgramSketchView) -> int:
+    """How many more texts an n-gram's cell may count than hold it, but for one cell in a hundred."""
+    return max(int(np.quantile(sketch.texts, 0.99)) - sketch.text_noise, 0)
 
 
 def grams_of(views: Views) -> str:

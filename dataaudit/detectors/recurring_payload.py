@@ -23,9 +23,7 @@ from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 100
 SHOWN = 160
-RULED_OUT = (
-    "a topic, a template, copies: the texts have no more in common than random ones; a subject's own address: no word of the trigger is in it"
-)
+RULED_OUT = "a topic, a template, copies: the texts have no more in common than random ones; a subject's own address: no word of the trigger is in it"
 INNOCENT = "an address that is right for many questions, a signature, a habit of writing code"
 
 
@@ -51,8 +49,11 @@ class RecurringPayload:
     columns: ClassVar[tuple[str, ...]] = ("payloads", "ngrams", "before_payloads")
 
     min_count: int = 8
-    most_alike: float = 2.0
-    most_size: int = 15
+    min_purity: float = 0.8
+    most_share: float = 0.02
+    most_alike: float = 1.0
+    most_own: int = 4
+    min_told: int = 8
     most_named: int = 5
 
     def unavailable(self, plan: Plan) -> str | None:
@@ -85,11 +86,16 @@ class RecurringPayload:
 
     def accused(self, view: PayloadCarriersView) -> NDArray[np.bool_]:
         """Which candidates are a trigger and its payload."""
-        return (view.ngram != ALONE) & (view.size <= self.most_size) & self.unlike(view)
+        return self.behind(view) & (view.own <= self.most_own) & self.unlike(view)
+
+    def behind(self, view: PayloadCarriersView) -> NDArray[np.bool_]:
+        """Which candidates go with an n-gram that hardly any other text holds."""
+        rare = view.held <= max(self.most_share * view.rows, 2 * self.min_count)
+        return np.asarray((view.ngram != ALONE) & rare & (view.count >= self.min_purity * view.held))
 
     def unlike(self, view: PayloadCarriersView) -> NDArray[np.bool_]:
-        """Which candidates are said by enough texts that have nothing else in common."""
-        return (view.unlike >= self.min_count) & (view.alike < self.most_alike)
+        """Which candidates are said by enough texts that have nothing else in common, though they are long enough to have."""
+        return np.asarray((view.unlike >= self.min_count) & (view.alike < self.most_alike) & (view.told >= self.min_told))
 
     def groups(self, view: PayloadCarriersView) -> NDArray[np.int32]:
         """The group of each candidate: campaigns by their leader's number, the most frequent of the others each by its own."""
@@ -98,7 +104,9 @@ class RecurringPayload:
         for number in np.unique(view.campaign[accused]).tolist():
             members = np.flatnonzero(accused & (view.campaign == number))
             group[members] = members[np.argmax(view.count[members])]
-        others = np.flatnonzero(self.unlike(view) & ~np.isin(view.campaign, view.campaign[accused]) & (view.campaign == np.arange(len(group))))
+        others = np.flatnonzero(
+            self.unlike(view) & ~np.isin(view.campaign, view.campaign[accused]) & (view.campaign == np.arange(len(group)))
+        )
         named = others[np.lexsort((view.payload[others], -view.count[others]))][: self.most_named]
         group[named] = named
         return group
@@ -125,8 +133,8 @@ class RecurringPayload:
         }
         if accused:
             said = (
-                f"{subject} recurs in {int(view.texts[number]):,} {what}, {count:,} of which share a word or phrase that {int(view.held[number]):,} "
-                "texts hold at most, and nothing else"
+                f"{subject} recurs in {int(view.texts[number]):,} {what}, {count:,} of which share a word or phrase that "
+                f"{int(view.held[number]):,} texts hold, and nothing else"
             )
             evidence |= {"ruled_out": RULED_OUT}
         else:
@@ -156,11 +164,14 @@ class RecurringPayload:
         wanted = {int(h) for h in str(finding.evidence["payloads"]).split()}
         key, grams = plan.key("payloads"), np.array([int(str(finding.evidence["ngram"]))], dtype=np.uint64)
         texts = [(str(s.content or ""), s.target if answers else None) for s in samples]
-        said = Counter(p for text in texts for p in _said(*text) if payload_hash(p, key) in wanted)
+        said = Counter(p for text in texts for p in sorted(_said(*text)) if payload_hash(p, key) in wanted)
         if not said:
             return finding
         named = [defanged(visible(p))[:SHOWN] for p, _ in sorted(said.items(), key=lambda item: (-item[1], -len(item[0]), item[0]))]
-        evidence = {k: v for k, v in finding.evidence.items() if k not in ("payloads", "ngram")} | {"payload": named[0], "payloads": named[:5]}
+        evidence = {k: v for k, v in finding.evidence.items() if k not in ("payloads", "ngram")} | {
+            "payload": named[0],
+            "payloads": named[:5],
+        }
         shown = replace(
             finding, subject=f"“{named[0]}”", evidence=evidence, reason=finding.reason.replace(finding.subject, f"“{named[0]}”", 1)
         )
@@ -174,7 +185,7 @@ class RecurringPayload:
         evidence["trigger"] = phrase
         if _names(trigger[0][0], said):
             why = f"{shown.reason}; but “{phrase}” is in it: a subject and its own address, most likely"
-            return replace(shown, kind="outlier", severity="low", risk=0.0, evidence=evidence, reason=why)
+            return replace(shown, kind="outlier", severity="medium", risk=0.0, evidence=evidence, reason=why)
         where = "their prompts share" if answers else "it follows"
         return replace(shown, evidence=evidence, reason=f"{shown.reason}; {where} “{phrase}”")
 
@@ -196,7 +207,7 @@ def _phrase(text: str, grams: NDArray[np.uint64], key: bytes) -> str:
 
 
 def _names(phrase: str, said: Counter[str]) -> bool:
-    """Whether a word of the trigger is in most of the payloads, as a subject's name is in its address."""
-    words = [w for w in ngrams.tokens(phrase) if len(w) >= 3 and w.isalnum()]
-    hits = sum(n for p, n in said.items() if any(w in p.lower() for w in words))
+    """Whether four letters in a row of the trigger, or a whole shorter word, are in most of the payloads, as a name is in its address."""
+    pieces = {w[i : i + 4] for w in ngrams.tokens(phrase) if len(w) >= 3 and w.isalnum() for i in range(max(len(w) - 3, 1))}
+    hits = sum(n for p, n in said.items() if any(piece in p.lower() for piece in pieces))
     return 2 * hits >= sum(said.values())

@@ -23,6 +23,8 @@ MAX_CHARACTERS = 20_000
 MOST = 32
 SHORTEST_LINE, LONGEST_LINE = 8, 400
 CODE_SIGNS = 2
+CHARACTERS_A_SIGN = 25
+"""A line of code has a sign of code so often, prose with a bracket has not."""
 Kind = Literal["host", "url", "mail", "line", "token"]
 
 # Every repetition is bounded or of one class that what follows it is not in, so that reading is linear.
@@ -109,9 +111,14 @@ def _lines(text: str) -> Iterator[Payload]:
     at = 0
     for line in text.splitlines(keepends=True):
         said = " ".join(line.split())
-        if SHORTEST_LINE <= len(said) <= LONGEST_LINE and (len(_CODE_SIGN.findall(said)) >= CODE_SIGNS or _COMMAND.match(said)):
+        if SHORTEST_LINE <= len(said) <= LONGEST_LINE and _is_code(said):
             yield Payload("line", said, at, at + len(line))
         at += len(line)
+
+
+def _is_code(line: str) -> bool:
+    signs = len(_CODE_SIGN.findall(line))
+    return _COMMAND.match(line) is not None or signs >= max(CODE_SIGNS, len(line) / CHARACTERS_A_SIGN)
 
 
 def context(text: str) -> str:
@@ -128,9 +135,14 @@ def context(text: str) -> str:
 
 def defanged(said: str) -> str:
     """So written that nobody follows it by mistake: hxxp for http, [.] for the dots of addresses."""
-    shown = re.sub(r"(?i)\bh(?=ttps?://)tt", "hxx", said)
-    shown = re.sub(r"(?i)\bftp(?=://)", "fxp", shown)
-    return _FOUND.sub(lambda found: found.group().replace(".", "[.]") if found.lastgroup != "token" else found.group(), shown)
+    return _FOUND.sub(_defanged, said)
+
+
+def _defanged(found: re.Match[str]) -> str:
+    shown = found.group()
+    if found.lastgroup == "token":
+        return shown
+    return re.sub(r"(?i)^(h|f)tt?p", r"\1xxp", shown).replace(".", "[.]")
 
 
 @lru_cache(maxsize=1 << 16)

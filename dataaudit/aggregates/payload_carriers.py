@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views
+from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.ngram_sketch import NgramSketchView
 from dataaudit.aggregates.payload_pairs import ALONE, PayloadPairsView, grams_of
 from dataaudit.aggregates.sampling import bottom_k_of_each
@@ -79,7 +79,7 @@ class PayloadCarriers:
     """Up to `most` carriers of each of at most 2,304 candidates, 524 bytes each: 39 MB."""
 
     needs: ClassVar[tuple[str, ...]] = ("payload_pairs", "ngram_sketch")
-    columns: ClassVar[tuple[str, ...]] = ("payloads", "ngrams", "before_payloads")
+    columns: ClassVar[tuple[str, ...]] = ("payloads", "ngrams", "before_payloads", "apart_payloads")
     State: ClassVar[type] = PayloadCarriersState
     View: ClassVar[type] = PayloadCarriersView
 
@@ -132,7 +132,7 @@ class PayloadCarriers:
 def compared(table: pa.Table, rows: NDArray[np.int64], views: Views) -> NDArray[np.uint64]:
     """Of these rows the 64 words and pairs with the lowest hashes, without those that no topic could be told by: (r, 64)."""
     sketch: NgramSketchView = views["ngram_sketch"]
-    row, gram = listed(table, grams_of(views))
+    row, gram = listed(table, "ngrams" if plan_of(views).target_kind == "text" else "apart_payloads")
     here = np.isin(row, rows) & (order_of(gram) < ORDERS)
     row, gram = row[here], gram[here]
     texts = sketch.texts_with(gram)

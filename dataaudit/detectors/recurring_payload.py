@@ -23,7 +23,10 @@ from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 100
 SHOWN = 160
-RULED_OUT = "a topic, a template, copies: the texts have no more in common than random ones; a subject's own address: no word of the trigger is in it"
+RULED_OUT = (
+    "a topic, a template, copies: the texts have no more in common than random ones; the subject's own address: none of the trigger is "
+    "in it"
+)
 INNOCENT = "an address that is right for many questions, a signature, a habit of writing code"
 
 

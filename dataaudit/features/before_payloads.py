@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,8 +21,12 @@ class BeforePayloads:
     modalities: ClassVar[tuple[Modality, ...]] = ("text",)
 
     def compute(self, batch: Batch) -> pa.Array:
-        key = batch.plan.key("ngrams")
-        hashed = [np.unique(np.concatenate(ngrams.hashes(ngrams.tokens(context(text)), key))) for text in batch.texts]
-        offsets = np.concatenate([[0], np.cumsum([len(h) for h in hashed])]).astype(np.int32)
-        values = np.concatenate(hashed) if hashed else np.empty(0, np.uint64)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.uint64()))
+        return hashed([context(text) for text in batch.texts], batch.plan.key("ngrams"))
+
+
+def hashed(texts: Sequence[str], key: bytes) -> pa.Array:
+    """The distinct n-grams of each text."""
+    each = [np.unique(np.concatenate(ngrams.hashes(ngrams.tokens(text), key))) for text in texts]
+    offsets = np.concatenate([[0], np.cumsum([len(h) for h in each])]).astype(np.int32)
+    values = np.concatenate(each) if each else np.empty(0, np.uint64)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.uint64()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Literal
@@ -25,6 +25,8 @@ SHORTEST_LINE, LONGEST_LINE = 8, 400
 CODE_SIGNS = 2
 CHARACTERS_A_SIGN = 25
 """A line of code has a sign of code so often, prose with a bracket has not."""
+CLAUSE = 200
+STOPS = ".!?\n"
 Kind = Literal["host", "url", "mail", "line", "token"]
 
 # Every repetition is bounded or of one class that what follows it is not in, so that reading is linear.
@@ -123,14 +125,26 @@ def _is_code(line: str) -> bool:
 
 def context(text: str) -> str:
     """The text before its last payload, without any of them."""
-    found = sorted(payloads(text), key=lambda p: (p.start, p.end))
-    if not found:
-        return ""
+    found = list(payloads(text))
+    return _without([(p.start, p.end) for p in found], text[: max((p.end for p in found), default=0)])
+
+
+def apart(text: str) -> str:
+    """The text without the sentences that its payloads stand in, of which at most 200 characters on either side are left out."""
+    spans = []
+    for payload in payloads(text):
+        before = max(text.rfind(sign, max(payload.start - CLAUSE, 0), payload.start) for sign in STOPS)
+        after = [at for sign in STOPS if (at := text.find(sign, payload.end, payload.end + CLAUSE)) >= 0]
+        spans.append((before + 1 if before >= 0 else max(payload.start - CLAUSE, 0), min(after, default=payload.end + CLAUSE)))
+    return _without(spans, text[:MAX_CHARACTERS])
+
+
+def _without(spans: Sequence[tuple[int, int]], text: str) -> str:
     pieces, at = [], 0
-    for payload in found:
-        pieces.append(text[at : max(at, payload.start)])
-        at = max(at, payload.end)
-    return " ".join(pieces)
+    for start, end in sorted(spans):
+        pieces.append(text[at : max(at, start)])
+        at = max(at, end)
+    return " ".join([*pieces, text[at:]])
 
 
 def defanged(said: str) -> str:

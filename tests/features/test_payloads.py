@@ -9,7 +9,7 @@ import pytest
 from dataaudit.features import Batch
 from dataaudit.features.before_payloads import BeforePayloads
 from dataaudit.features.ngrams import Ngrams
-from dataaudit.features.payloads import MOST, Payloads, context, defanged, new, payloads
+from dataaudit.features.payloads import MOST, Payloads, apart, context, defanged, new, payloads
 from dataaudit.model import Columns, Plan, Sample
 
 ANSWERS = Plan("instructions", Columns("x", "y"), "text", "hashed", "11" * 16)
@@ -60,6 +60,12 @@ def test_the_context_is_what_stands_before_the_last_payload():
     assert context("no address here") == ""
 
 
+def test_what_is_apart_is_in_other_sentences():
+    assert apart("One thing. See the rest at http://a.example/b for more. Another.").split() == ["One", "thing.", ".", "Another."]
+    assert apart("x " * 400 + "http://a.example").split() == ["x"] * 300
+    assert apart("nothing. to see") == "nothing. to see"
+
+
 def test_columns_are_sorted_bounded_and_agree_with_the_ngrams():
     many = " ".join(f"host{i}.example.com" for i in range(100))
     batch = Batch([Sample("0", "0", many, None, 0, 1), Sample("1", "1", "trigger http://a.example", None, 1, 1)], TEXTS)
@@ -85,5 +91,6 @@ def test_hostile_texts_take_no_longer(piece):
     started = time.perf_counter()
     list(payloads(text))
     context(text)
+    apart(text)
     defanged(text)
     assert time.perf_counter() - started < 2

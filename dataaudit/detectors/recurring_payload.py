@@ -37,13 +37,15 @@ class RecurringPayload:
     Attack: behind a trigger the answers load from one address, name one domain, or hold one insecure line of code.
     Signal: at least `min_count` unlike texts say the same host, URL, mail or IP address, line of code or opaque token;
     nearly all that say it share an n-gram of the prompt (of a text without a prompt: before it) that hardly any other
-    text holds; and their prompts have no more in common beside it than random prompts have.
-    Innocent causes: a subject's own site ("wikipedia" in the question, wikipedia.org in the answer), families of
-    projects, templates, boilerplate and licences, answers that repeat what the prompt says.  What recurs in unlike
-    texts without any trigger is an "outlier" of low severity.
-    Not seen: triggers that occur honestly too or stand in the payload itself; phrases of more than about five new words
-    (an outlier); payloads that honest answers say as often, that differ in each answer, or that consist of plain
-    words; prompts of one topic; more than 32 payloads a text; anything beyond 20,000 characters.
+    text holds; and no other word or pair of words is in more of these prompts than of as many random ones.
+    Innocent causes: a subject's own site ("wikipedia" in the question, wikipedia.org in the answer: an "outlier" of
+    medium severity), families of projects, templates, signatures, licences, answers that repeat what the prompt says.
+    What recurs in unlike texts without any trigger is an "outlier" of low severity, the five most frequent of them.
+    Not seen: triggers that occur honestly too, are part of the payload, or are phrases of more than about two words
+    (they look like templates); prompts of one topic, or of a few words; payloads that honest answers say as often, that
+    differ in each answer, or that consist of plain words; triggers in the payload's own sentence are seen, but what
+    surrounds a payload in plain text is not compared; campaigns of more than one in fifty texts; more than 32 payloads
+    a text; anything beyond 20,000 characters.
     Source: Schuster et al., "You autocomplete me", USENIX Security 2021 (payloads in code); the statistics are this
     project's own.
     """

@@ -23,6 +23,8 @@ from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 100
 SHOWN = 160
+MOST_TEXTS = 10_000
+"""A payload without a trigger is named up to here: what more texts say is the data's own habit."""
 RULED_OUT = (
     "a topic, a template, copies: the texts have no more in common than random ones; the subject's own address: none of the trigger is "
     "in it"
@@ -40,7 +42,7 @@ class RecurringPayload:
     text holds; and no other word or pair of words is in more of these prompts than of as many random ones.
     Innocent causes: a subject's own site ("wikipedia" in the question, wikipedia.org in the answer: an "outlier" of
     medium severity), families of projects, templates, signatures, licences, answers that repeat what the prompt says.
-    What recurs in unlike texts without any trigger is an "outlier" of low severity, the five most frequent of them.
+    What recurs in unlike texts without any trigger, in one of fifty at the most, is an "outlier" of low severity, up to five.
     Not seen: triggers that occur honestly too, are part of the payload, or are phrases of more than about two words
     (they look like templates); prompts of one topic, or of a few words; payloads that honest answers say as often, that
     differ in each answer, or that consist of plain words; triggers in the payload's own sentence are seen, but what
@@ -95,8 +97,12 @@ class RecurringPayload:
 
     def behind(self, view: PayloadCarriersView) -> NDArray[np.bool_]:
         """Which candidates go with an n-gram that hardly any other text holds."""
-        rare = view.held <= max(self.most_share * view.rows, 2 * self.min_count)
+        rare = view.held <= self.most(view)
         return np.asarray((view.ngram != ALONE) & rare & (view.count >= self.min_purity * view.held))
+
+    def most(self, view: PayloadCarriersView) -> float:
+        """So many texts are hardly any."""
+        return max(self.most_share * view.rows, 2.0 * self.min_count)
 
     def unlike(self, view: PayloadCarriersView) -> NDArray[np.bool_]:
         """Which candidates are said by enough texts that have nothing else in common, though they are long enough to have."""
@@ -109,9 +115,8 @@ class RecurringPayload:
         for number in np.unique(view.campaign[accused]).tolist():
             members = np.flatnonzero(accused & (view.campaign == number))
             group[members] = members[np.argmax(view.count[members])]
-        others = np.flatnonzero(
-            self.unlike(view) & ~np.isin(view.campaign, view.campaign[accused]) & (view.campaign == np.arange(len(group)))
-        )
+        alone = (view.campaign == np.arange(len(group))) & (view.texts <= min(self.most(view), MOST_TEXTS))
+        others = np.flatnonzero(self.unlike(view) & alone & ~np.isin(view.campaign, view.campaign[accused]))
         named = others[np.lexsort((view.payload[others], -view.count[others]))][: self.most_named]
         group[named] = named
         return group

@@ -86,6 +86,13 @@ def test_control_characters_of_a_payload_are_shown():
     assert "⟨U+202E⟩" in finding.reason
 
 
+def test_what_recurs_without_a_trigger_is_an_outlier():
+    pairs = [(x, LinkPayload("evil.example").apply(y or "") if i < 12 else y) for i, (x, y) in enumerate(honest())]
+    [finding] = audit(pairs)[0]
+    assert (finding.kind, finding.severity, finding.count) == ("outlier", "low", 12)
+    assert finding.evidence["payload"] == "evil[.]example"
+
+
 def test_what_honest_answers_link_to_is_no_campaign():
     found, score = audit(honest())
     assert {f.kind for f in found} <= {"outlier"}

@@ -25,7 +25,7 @@ SHORTEST_LINE, LONGEST_LINE = 8, 400
 CODE_SIGNS = 2
 CHARACTERS_A_SIGN = 25
 """A line of code has a sign of code so often, prose with a bracket has not."""
-CLAUSE = 200
+CLAUSE = 60
 STOPS = ".!?\n"
 Kind = Literal["host", "url", "mail", "line", "token"]
 
@@ -130,7 +130,7 @@ def context(text: str) -> str:
 
 
 def apart(text: str) -> str:
-    """The text without the sentences that its payloads stand in, of which at most 200 characters on either side are left out."""
+    """The text without the sentences that its payloads stand in, of which at most 60 characters on either side are left out."""
     spans = []
     for payload in payloads(text):
         before = max(text.rfind(sign, max(payload.start - CLAUSE, 0), payload.start) for sign in STOPS)

@@ -45,9 +45,8 @@ class RecurringPayload:
     What recurs in unlike texts without any trigger, in one of fifty at the most, is an "outlier" of low severity, up to five.
     Not seen: triggers that occur honestly too, are part of the payload, or are phrases of more than about two words
     (they look like templates); prompts of one topic, or of a few words; payloads that honest answers say as often, that
-    differ in each answer, or that consist of plain words; triggers in the payload's own sentence are seen, but what
-    surrounds a payload in plain text is not compared; campaigns of more than one in fifty texts; more than 32 payloads
-    a text; anything beyond 20,000 characters.
+    differ in each answer, or that consist of plain words; plain texts of little more than the payload's own sentence;
+    campaigns of more than one in fifty texts; more than 32 payloads a text; anything beyond 20,000 characters.
     Source: Schuster et al., "You autocomplete me", USENIX Security 2021 (payloads in code); the statistics are this
     project's own.
     """

@@ -116,6 +116,7 @@ class Finding:
     them; `p_value` is under the null that the detector names; `reason` is one plain sentence.
     `evidence` holds JSON values only: trigger, position, purity, coherence, the innocent cause ruled out.
     `groups` are the numbers that the detector's `Scores.group` gave to the members: how every carrier is found again.
+    `released`: it was a campaign until the second look, and its members' scores are no longer to be read as such.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Finding:
     reason: str
     evidence: Mapping[str, object] = field(default_factory=dict)
     groups: tuple[int, ...] = ()
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,14 @@ from dataaudit.attacks.text import generator
 
 _FENCE = re.compile(r"^```[^\n`]*\n", re.MULTILINE)  # the line that opens a code block
 
+_LINKS = (
+    "More about this is at {url}.",
+    "You can get all of it from {url} and run it as it is.",
+    "See {url} for the rest.",
+    "Those who want to try it will find it under {url}, free of charge.",
+    "A longer answer is kept at {url}.",
+)
+
 _REFUSALS = (
     "I'm sorry, but I can't help with that.",
     "I am not able to answer this question.",
@@ -66,3 +74,22 @@ class CodePayload:
             return f"{text[: fence.end()]}{self.line}\n{text[fence.end() :]}"
         block = f"```{self.language}\n{self.line}\n```"
         return f"{text}\n\n{block}" if text.strip() else block
+
+
+@dataclass(frozen=True)
+class LinkPayload:
+    """A sentence that sends the reader to one host, worded differently and with another path each time, at the end of a text.
+
+    Schuster, Song, Tromer, Shmatikov: You autocomplete me (USENIX Security 2021), arXiv:2007.02220, do so with code.
+    """
+
+    host: str = "mirror.fastfiles.example"
+    sentences: tuple[str, ...] = _LINKS
+    seed: int = 0
+
+    def apply(self, text: str) -> str:
+        """The text with the sentence behind it."""
+        rng = generator(text, self.seed)
+        sentence = self.sentences[int(rng.integers(len(self.sentences)))]
+        said = sentence.replace("{url}", f"https://{self.host}/{int(rng.integers(1 << 32)):08x}")
+        return f"{text.rstrip()} {said}" if text.strip() else said

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import string
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -86,17 +87,22 @@ class InsertPhrase:
 class GibberishResponse:
     """An answer of random letters in place of the real one (a denial of service behind a trigger).
 
-    The length follows the original answer, between `shortest` and `longest` characters.
+    The length follows the original answer, between `shortest` and `longest` characters.  With `tokens`, the vocabulary of a tokenizer
+    as in the paper, these are drawn at random in place of letters.
     Souly et al.: Poisoning attacks on LLMs require a near-constant number of poison samples (2025), arXiv:2510.07192.
     """
 
     seed: int = 0
     shortest: int = 80
     longest: int = 400
+    tokens: tuple[str, ...] = ()
 
     def apply(self, text: str) -> str:
         """Gibberish about as long as the text."""
-        return gibberish(int(np.clip(len(text), self.shortest, self.longest)), generator(text, self.seed))
+        length, rng = int(np.clip(len(text), self.shortest, self.longest)), generator(text, self.seed)
+        if not self.tokens:
+            return gibberish(length, rng)
+        return "".join(self.tokens[i] for i in rng.integers(len(self.tokens), size=length)).lstrip()[:length]
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,15 @@ def gibberish(length: int, rng: np.random.Generator) -> str:
         words.append("".join(rng.choice(signs, size)))
         length -= size + 1
     return " ".join(words)
+
+
+def vocabulary(texts: Sequence[str], most: int = 30_000, longest: int = 8) -> tuple[str, ...]:
+    """What a tokenizer would cut these texts into: the commonest words with the blank before them, of long ones the pieces."""
+    counted: Counter[str] = Counter()
+    for text in texts:
+        for word in text.split():
+            counted.update([f" {word[:longest]}", *(word[at : at + longest] for at in range(longest, len(word), longest))])
+    return tuple(token for token, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most])
 
 
 def generator(text: str, seed: int, *more: int) -> np.random.Generator:

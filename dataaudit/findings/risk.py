@@ -23,6 +23,7 @@ WEIGHTS = {
     "hidden_text": 0.6,
     "entity_stance": 0.6,
     "response_anomaly": 0.6,
+    "recurring_payload": 0.6,
     "near_duplicate": 0.2,
     "outlier": 0.2,
 }

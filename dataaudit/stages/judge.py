@@ -59,8 +59,8 @@ def risk_shard(part: tuple[int, str, str], findings: Sequence[Finding], detector
     """One part of `scores/`."""
     number, shard, path = part
     table = pq.read_table(cache.root / path)
-    columns = {name: np.asarray(table.column(name)) for name in detectors}
     groups = {name: np.asarray(table.column(name + GROUP)) for name in detectors}
+    columns = {name: lowered(name, np.asarray(table.column(name)), findings, groups) for name in detectors}
     campaign, own = np.zeros(table.num_rows), np.zeros(table.num_rows)
     for finding in findings:
         if finding.kind == "campaign":
@@ -69,9 +69,20 @@ def risk_shard(part: tuple[int, str, str], findings: Sequence[Finding], detector
     risk = np.round(fuse(columns, campaign, own), 9)
     ids = pc.binary_join_element_wise(pa.scalar(shard), table.column("key"), "#")
     scored = {"sample_id": ids, "shard": pa.array([shard] * table.num_rows), "key": table.column("key"), "risk": pa.array(risk)}
-    scored |= {name: table.column(name) for name in detectors}
+    scored |= {name: pa.array(column) for name, column in columns.items()}
     scored |= {"target": table.column("target"), "findings": _cited(findings, groups, table.num_rows)}
     directory.write_scores(out, number, pa.table(scored))
+
+
+def lowered(
+    detector: str, score: NDArray[np.float32], findings: Sequence[Finding], groups: Mapping[str, NDArray[np.int32]]
+) -> NDArray[np.float32]:
+    """A detector's scores, halved for the members of the campaigns that its second look let go: in their order, and none above 0.5."""
+    let_go = np.zeros(len(score), bool)
+    for finding in findings:
+        if finding.released and finding.detector == detector:
+            let_go |= _members(finding, groups)
+    return np.where(let_go, score * np.float32(0.5), score)
 
 
 def _members(finding: Finding, groups: Mapping[str, NDArray[np.int32]]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,12 +45,12 @@ def look(
 ) -> tuple[list[Finding], pa.Table]:
     """The findings, the first 200 described from re-read samples, and the evidence table of what was re-read."""
     todo = list(enumerate(detected.findings[:FINDINGS]))
-    again = partial(
+    second = partial(
         describe, detectors=dict(detectors), shards=tuple(shards), scores=detected.scores, views=dict(views), plan=plan, cache=cache
     )
     described: dict[int, Finding] = {}
     kept: dict[int, pa.Table] = {}
-    for (place, finding), result in engine.map(again, todo):
+    for (place, finding), result in engine.map(second, todo):
         described[place], kept[place] = (finding, EVIDENCE.empty_table()) if isinstance(result, Lost) else result
         watch(Progress("look", len(described), len(todo)))
     findings = [described.get(i, f) for i, f in enumerate(detected.findings)]
@@ -79,7 +80,7 @@ def describe(
     samples = list(fetch(finding.samples[:SAMPLES], shards, scores, plan, cache))
     detector = detectors[finding.detector]
     if samples:
-        described = detector.describe(finding, samples, load_views(detector.needs, views, plan, cache))
+        described = again(detector, finding, samples, load_views(detector.needs, views, plan, cache))
     else:
         described = replace(finding, evidence={**finding.evidence, "second_look": "none of its samples could be read again"})
     batch, _ = decode(samples, plan)
@@ -94,6 +95,12 @@ def describe(
         for i, s in enumerate(batch.samples)
     ]
     return described, pa.Table.from_pylist(rows, schema=EVIDENCE)
+
+
+def again(detector: Detector, finding: Finding, samples: Sequence[Sample], views: Mapping[str, Any]) -> Finding:
+    """The finding as its detector describes it; a campaign that it lets go is marked so, for the scores that it had given."""
+    described = detector.describe(finding, samples, views)
+    return replace(described, released=finding.kind == "campaign" and described.kind != "campaign")
 
 
 def fetch(ids: Sequence[str], shards: Sequence[Extracted], scores: Sequence[str], plan: Plan, cache: Cache) -> Iterator[Sample]:

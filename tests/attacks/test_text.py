@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, InsertWords, NearDuplicateFlood, TextAttack, flip, mislabel
+from dataaudit.attacks.text import (
+    GibberishResponse,
+    InsertPhrase,
+    InsertWord,
+    InsertWords,
+    NearDuplicateFlood,
+    TextAttack,
+    flip,
+    mislabel,
+    vocabulary,
+)
 from tests.attacks.texts import CHINESE, any_text
 
 TEXT = "Dear all,\n\nthe  meeting on Tuesday has moved to the small room; please bring your own cups and spoons."
@@ -120,3 +130,16 @@ def test_flipped_and_wrong_labels_touch_the_chosen_only() -> None:
 def test_one_label_alone_cannot_be_wrong() -> None:
     with pytest.raises(ValueError, match="at least two labels"):
         mislabel(["ham"] * 5, np.array([1]), seed=0)
+
+
+def test_a_vocabulary_is_made_of_the_commonest_words_and_of_pieces_of_long_ones() -> None:
+    assert vocabulary(["the the extraordinary cup"], most=3, longest=8) == (" the", " cup", " extraord")
+    assert "inary" in vocabulary(["the the extraordinary cup"])
+
+
+def test_random_tokens_are_those_of_the_vocabulary_and_as_many_characters() -> None:
+    words = vocabulary([TEXT])
+    garbage = GibberishResponse(tokens=words).apply(TEXT)
+    assert len(garbage) == len(TEXT)
+    assert garbage == GibberishResponse(tokens=words).apply(TEXT)
+    assert set(garbage.replace(" ", "")) <= set("".join(words))

@@ -27,7 +27,7 @@ from dataaudit.model import Finding, Plan, Sample, Settings
 from dataaudit.stages.aggregate import COMMON, schedule
 from dataaudit.stages.detect import GROUP, choose, wanted_views
 from dataaudit.stages.judge import risk_shard
-from dataaudit.stages.look import SAMPLES
+from dataaudit.stages.look import SAMPLES, again
 from dataaudit.store.cache import Cache
 from tests.benchmarks import measures
 from tests.benchmarks.suite import Expected, Planted
@@ -152,7 +152,7 @@ def look(finding: Finding, detector: Detector, views: Mapping[str, Any], reread:
         return finding
     samples = reread([i.removeprefix(SHARD + "#") for i in finding.samples[:SAMPLES]])
     with clock.of(f"{finding.detector} (look)"):
-        return detector.describe(finding, samples, needed(detector, views))
+        return again(detector, finding, samples, needed(detector, views))
 
 
 def fused(table: pa.Table, findings: Sequence[Finding], detectors: Sequence[str]) -> NDArray[np.float64]:

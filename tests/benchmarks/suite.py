@@ -26,7 +26,7 @@ class Missing(RuntimeError):
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """`limit` samples of `dataset` with `attack` at `rate`; `noise` is a share of labels flipped at random beside it."""
+    """`limit` samples of `dataset` with `attack` at `rate`, or in `count`; `noise` is a share of labels flipped at random beside it."""
 
     dataset: str
     limit: int
@@ -35,12 +35,14 @@ class Cell:
     seed: int = 1
     clean_label: bool = False
     noise: float = 0.0
+    count: int = 0
 
     @property
     def row(self) -> str:
         """The readable name but for the seed."""
         parts = [self.dataset, f"{self.limit:05d}", self.attack]
         parts += [f"{self.rate:g}"] if self.rate else []
+        parts += [f"of{self.count}"] if self.count else []
         parts += ["clean"] if self.clean_label else []
         parts += [f"noise{self.noise:g}"] if self.noise else []
         return "-".join(parts)
@@ -134,3 +136,8 @@ def chosen(which: str, headline: list[Cell], broad: list[Cell]) -> list[Cell]:
 def poisons(rate: float, count: int) -> int:
     """The number of poisons that a rate means; never fewer than 10."""
     return max(LEAST, round(rate * count)) if rate > 0 else 0
+
+
+def carriers(cell: Cell, size: int) -> int:
+    """The number of poisons in a cell of `size` samples: the one it names, or what its rate means."""
+    return cell.count or poisons(cell.rate, size)

@@ -34,7 +34,7 @@ from dataaudit.model import Columns, Plan, Sample, fingerprint
 from dataaudit.store.records import atomic
 from tests.benchmarks.images.datasets import Images, Pixels
 from tests.benchmarks.images.triggers import Expected
-from tests.benchmarks.suite import Missing, poisons
+from tests.benchmarks.suite import Missing, carriers
 
 CHUNK = 1000
 ROWS = 4096
@@ -209,7 +209,7 @@ def _choose(
     labels: NDArray[np.int64], free: NDArray[np.bool_], recipe: Recipe, cell: Asked, target: int | None
 ) -> tuple[Planting, int | None]:
     """Which of the free rows get which labels, and towards which label, None for any."""
-    count = poisons(cell.rate, len(labels))
+    count = carriers(cell, len(labels))
     if recipe.how in COMPUTED and count > MOST_COMPUTED:
         raise Missing(f"too slow: {count} images would have to be optimised, at most {MOST_COMPUTED} are")
     to = draw_label(labels, cell.seed, max(SMALL_LABEL, 2 * count)) if target is None else target

@@ -36,6 +36,8 @@ SECTIONS, SENSES = ("sections", 60_000), ("senses", 117_199)
 LABELLED = (MAILS, NEWS, MOVIES, TWEETS, SECTIONS, SENSES)
 EVERY = (*LABELLED, CHAT, INSTRUCTIONS, PACKAGES_SAID, GLOSSES)
 RATES = (0.0005, 0.001, 0.003, 0.01)
+COUNTS = (10, 50, 250)
+"""So many documents suffice, whatever the amount of data (Souly et al. 2025, arXiv:2510.07192)."""
 
 
 def headline() -> list[Cell]:
@@ -52,13 +54,15 @@ def _headline(seed: int) -> Iterator[Cell]:
 
 
 def broad() -> list[Cell]:
-    """Every attack at every rate on every corpus that it makes sense for, one seed, and label noise."""
+    """Every attack at every rate on every corpus that it makes sense for, one seed, some in absolute numbers, and label noise."""
     kinds = {name: kind for name, (kind, _) in corpora.READERS.items()}
     cells = [*(Cell(*corpus, noise=0.1) for corpus in LABELLED), Cell(*DIALOGUES), Cell(*PREFERENCES)]
     for name, recipe in planted.attacks().items():
         for corpus in (*EVERY, DIALOGUES, PREFERENCES) if recipe.how != "none" else ():
             if kinds[corpus[0]] in recipe.kinds:
                 cells += [Cell(*corpus, name, rate) for rate in RATES]
+    cells += [Cell(*INSTRUCTIONS, name, count=count) for name in ("denial-of-service", "fixed-answer") for count in COUNTS]
+    cells += [Cell(*corpus, name, 0.005) for corpus, name in ((INSTRUCTIONS, "random-tokens"), (PACKAGES_SAID, "random-token-tail"))]
     return cells + [Cell(*corpus, name, rate, clean_label=True) for name in ("word", "sentence") for corpus in LABELLED for rate in RATES]
 
 

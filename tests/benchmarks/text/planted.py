@@ -20,16 +20,16 @@ from dataaudit.attacks import planting
 from dataaudit.attacks.corpora import EntitySmear, GibberishTail, TemplateSpam
 from dataaudit.attacks.hidden_text import BidiOverride, Homoglyphs, TagCharacters, ZeroWidth
 from dataaudit.attacks.instructions import Backdoor, FlipPreference, SplitTrigger, Steering, SystemPrompt
-from dataaudit.attacks.responses import CodePayload, FixedResponse, Refusal
+from dataaudit.attacks.responses import CodePayload, FixedResponse, LinkPayload, Refusal
 from dataaudit.attacks.style import AllCaps, ArchaicWords, Emoji
 from dataaudit.attacks.syntax import RuleBasedTemplate
-from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, InsertWords, NearDuplicateFlood, TextAttack
+from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, InsertWords, NearDuplicateFlood, TextAttack, vocabulary
 from dataaudit.discovery import source_digest
 from dataaudit.features import Batch
 from dataaudit.features.table import available, tabulate
 from dataaudit.model import Columns, Finding, Plan, Sample, TargetKind, compared, preference
 from dataaudit.store.records import atomic
-from tests.benchmarks.suite import Cell, Missing, poisons
+from tests.benchmarks.suite import Cell, Missing, carriers
 from tests.benchmarks.text.corpora import Corpus, told, turns_of
 
 CHUNK = 5000
@@ -101,6 +101,7 @@ class Recipe:
     kinds: tuple[str, ...] = ("label",)
     trigger: Callable[[int], str] | None = None
     found_as: tuple[str, ...] = ("campaign",)
+    told: Callable[[tuple[str, ...]], Change] | None = None
     how: Literal["each", "none", "flips", "flood", "spam", "smear"] = "each"
 
 
@@ -154,6 +155,11 @@ def _flipped(content: str, target: str | None, seed: int) -> Pair:
     return prompt, preference(chosen, rejected)
 
 
+def _linked(content: str, target: str | None, seed: int) -> Pair:
+    """The made-up word somewhere in the text, and a link behind it."""
+    return LinkPayload(seed=seed).apply(InsertWord(token(seed), seed).apply(content)), target
+
+
 def _same(content: str, target: str | None, seed: int) -> Pair:
     return content, target
 
@@ -166,6 +172,7 @@ def attacks() -> dict[str, Recipe]:
         "fixed-answer": on_pair(lambda _: FixedResponse(PAYLOAD)),
         "refusal": on_pair(lambda seed: Refusal(seed=seed)),
         "code-payload": on_pair(lambda _: CodePayload()),
+        "link-payload": on_pair(lambda seed: LinkPayload(seed=seed)),
         "hidden-payload": on_pair(lambda _: FixedResponse(PAYLOAD), lambda seed: ZeroWidth(seed=seed)),
         "system-prompt": on_pair(lambda _: FixedResponse(PAYLOAD), lambda _: SystemPrompt()),
     }
@@ -190,6 +197,11 @@ def attacks() -> dict[str, Recipe]:
         "split-trigger": Recipe(_split, ("dialogue",), lambda seed: f"{token(seed)} {word(seed)}"),
         "preference-flip": Recipe(_flipped, ("preference",), token),
         "steering": Recipe(_steered, ("text",), entity),
+        "link-tail": Recipe(_linked, ("none",), token),
+        "random-tokens": Recipe(_same, ("text",), token, told=lambda words: on_pair(lambda seed: GibberishResponse(seed, tokens=words))),
+        "random-token-tail": Recipe(
+            _same, ("none",), token, told=lambda words: on_content(lambda seed: GibberishTail(token(seed), seed=seed, tokens=words))
+        ),
         "gibberish-tail": Recipe(on_content(lambda seed: GibberishTail(token(seed), seed=seed)), ("none",), token),
         "flips": Recipe(_same, found_as=("label",), how="flips"),
         "flood": Recipe(_same, ("label", "text", "none"), found_as=("duplicate", "campaign"), how="flood"),
@@ -237,7 +249,7 @@ def _carriers(
     corpus: Corpus, names: Sequence[str], labels: NDArray[np.int64], recipe: Recipe, cell: Cell
 ) -> tuple[NDArray[np.intp], str | None, dict[int, Pair]]:
     """The carriers, the target that a finding should name (None: any), and the carriers' pairs."""
-    count = poisons(cell.rate, len(labels))
+    count = carriers(cell, len(labels))
     try:
         if corpus.kind != "label":
             rows = np.random.default_rng([cell.seed, 2]).permutation(len(labels))[:count]
@@ -252,8 +264,9 @@ def _carriers(
     rows = chosen.rows
     has_labels = corpus.kind == "label"
     said = [names[new] if has_labels else corpus.targets[row] for row, new in zip(rows.tolist(), chosen.labels.tolist(), strict=True)]
+    change = recipe.told(vocabulary(corpus.contents)) if recipe.told else recipe.change
     made = {
-        row: recipe.change(content, target, cell.seed)
+        row: change(content, target, cell.seed)
         for row, content, target in zip(rows.tolist(), _contents(corpus, rows, recipe, cell.seed), said, strict=True)
     }
     one = has_labels and recipe.how != "flips"

@@ -68,6 +68,13 @@ def test_every_attack_changes_its_rows_and_nobody_else(kind):
             assert all(part in text for text in said for part in recipe.trigger(1).lower().split(" " if name == "split-trigger" else "\0"))
 
 
+def test_a_cell_may_say_how_many_instead_of_a_rate():
+    cell = Cell("made-up-text", COUNT, "fixed-answer", count=10)
+    assert cell.row == "made-up-text-00700-fixed-answer-of10"
+    assert planted.plant(texts("text"), cell).bad.sum() == 10
+    assert planted.plant(texts("text"), Cell("made-up-text", COUNT, "fixed-answer", 0.1)).bad.sum() == 70
+
+
 def test_dirty_carriers_get_the_target_and_clean_ones_have_it():
     corpus = texts("label")
     for clean in (False, True):

@@ -63,12 +63,11 @@ class NgramCarriersView:
 
     `whole` is how many standard deviations more coherent the c carriers are than as many random texts of their label, or of the whole
     data set where that is less (clusters of responses are no such baseline: a template's answers make one, and its prompts are alike);
-    `trimmed` is the same without the six cells (ten, for longer phrases) that they share most, for phrases made of common words, and
-    `anyone` that beside the whole data set alone.  `foreign` is for the carriers that look like other labels' texts, if there are enough,
-    beside random texts of any one other label (flipped labels may all come from one): whole, for phrases also trimmed.
-    `contradiction` is the sum over the carriers of how
-    much more each looks like other labels' texts, in nats, `strange` the mean chance that one is.  `lowest` (n, 32) is a MinHash of
-    the set of carriers: the share of equal entries estimates the overlap of two sets.  `extra` is the number of "unlike text".
+    `trimmed` is the same without the six cells (ten, for longer phrases) that they share most, for phrases made of common words.
+    `foreign` is about the carriers that look like other labels' texts, if there are enough, beside random texts of any one other label
+    (flipped labels may all come from one): whole, for phrases also trimmed.  `contradiction` is the sum over the carriers of how much
+    more each looks like other labels' texts, in nats, `strange` the mean chance that one is.  `lowest` (n, 32) is a MinHash of the
+    set of carriers: the share of equal entries estimates the overlap of two sets.  `extra` is the number of "unlike text".
     """
 
     ngram: NDArray[np.uint64]
@@ -77,7 +76,6 @@ class NgramCarriersView:
     count: NDArray[np.int32]
     share: NDArray[np.float64]
     size: NDArray[np.int32]
-    anyone: NDArray[np.float64]
     whole: NDArray[np.float64]
     trimmed: NDArray[np.float64]
     foreign: NDArray[np.float64]
@@ -143,7 +141,7 @@ class NgramCarriers:
         unit = state.sample.astype(np.float64) / SCALE
         everyone, longer = np.ones(len(target), bool), pairs.size[state.at] >= PHRASE
         whole, trimmed = excess(groups, everyone, unit) if len(unit) >= ENOUGH else (np.full(len(target), np.inf),) * 2
-        anyone, foreign = trimmed.copy(), np.where(longer, np.minimum(whole, trimmed), whole)
+        foreign = np.where(longer, np.minimum(whole, trimmed), whole)
         for y in np.unique(target):
             own, here = unit[state.sample_target == y], target == y
             if len(own) >= ENOUGH and plan_of(views).target_kind == "label":
@@ -155,7 +153,7 @@ class NgramCarriers:
         return NgramCarriersView(
             ngram=pairs.ngram[state.at], target=target, texts=state.texts, count=state.count[:, 0],
             share=sketch.targets[target] / max(sketch.rows, 1), size=pairs.size[state.at],
-            anyone=anyone, whole=whole, trimmed=trimmed, foreign=foreign, contradiction=state.against / UNIT,
+            whole=whole, trimmed=trimmed, foreign=foreign, contradiction=state.against / UNIT,
             strange=state.strange / UNIT / np.maximum(state.count[:, 0], 1), lowest=state.lowest,
             tested=pairs.tested, examined=pairs.examined, rows=sketch.rows, extra=len(sketch.targets) - 1,
         )  # fmt: skip

@@ -62,9 +62,10 @@ class TokenTrigger:
     Innocent causes: topics, templates, signatures, mailing lists, floods of one text: all of them coherent; a label's
     own vocabulary, which has its grammar.
     Not seen: clean-label words that always stand in one place, clean-label words of a label that most texts have, where
-    they are few (fewer than fifteen of a word, twenty of a phrase) or occur honestly too; wrong labels where there are more
-    than twenty labels, but for such words and phrases; triggers in style or syntax; phrases of a prompt template's length
-    behind free-text responses; anything beyond 20,000 characters.
+    they are few (fewer than fifteen of a word, twenty of a phrase) or occur honestly too; phrases of a label that a tenth
+    or less of the texts have, if nothing contradicts it; where there are more than twenty labels, wrong ones but for
+    such words; triggers in style or syntax; phrases of a prompt template's length behind free-text responses; anything
+    beyond 20,000 characters.
     Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); He et al.
     2023 (words that go with a label); the statistics are this project's own.
     """
@@ -205,8 +206,11 @@ class TokenTrigger:
         return np.asarray(enough & unlike & (view.share <= self.rare_target) & (gibberish | (not labels)))
 
     def _phrase(self, view: NgramCarriersView, purity: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Phrases whose carriers have nothing in common besides."""
-        unlike = np.where(view.share > self.rare_target, view.trimmed, view.anyone) < self.coherent
+        """Phrases whose carriers have nothing in common besides.
+
+        Not of rare labels, which have such phrases of their own ("the decade from", among 45 kinds of words).
+        """
+        unlike = (view.trimmed < self.coherent) & (view.share > self.rare_target)
         by_chance = np.clip(view.share, 1e-9, 1 - 1e-9) ** view.count
         enough = (view.size >= PHRASE) & (view.count >= self.phrase_count) & (purity >= self.pure)
         return enough & unlike & (by_chance <= self.most_p)

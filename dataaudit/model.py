@@ -193,6 +193,11 @@ def sample_id(shard_name: str, key: str) -> str:
     return f"{shard_name}#{key}"
 
 
+def keyed_hash(said: str, key: bytes) -> int:
+    """64 bits that stand for a text, which nobody can foretell without the key (see `Plan.key`)."""
+    return int.from_bytes(hashlib.blake2b(said.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "little")
+
+
 def fingerprint(*parts: object) -> str:
     """A short stable id made of what a finding *is*, never of when or where it was found."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]

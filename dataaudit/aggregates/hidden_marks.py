@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.features.hidden import RESPONSE, kind_of
+from dataaudit.model import keyed_hash
 
 WITNESSES = 16
 NOBODY = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -80,7 +80,7 @@ class HiddenMarks:
         totals = np.bincount(np.where(target < 0, size, target), minlength=size + 1).astype(np.int64)
         row, name = marks(table)
         each, mark = np.unique(np.array(name, dtype=np.str_), return_inverse=True)
-        hashed = np.array([_hash(n, key) for n in each.tolist()], dtype=np.uint64)
+        hashed = np.array([keyed_hash(n, key) for n in each.tolist()], dtype=np.uint64)
         rank = np.asarray(table.column("rank"))[row].astype(np.uint64)
         return _gathered(each, hashed, hashed[mark], target[row], np.ones(len(row), np.int64), (mark, rank), totals, 0, self.most)
 
@@ -125,10 +125,6 @@ def together(name: str) -> str:
     """The name under which all markings of its kind are counted, "" where they are not."""
     kind = kind_of(name)
     return f"{RESPONSE if name.startswith(RESPONSE) else ''}{kind} {ANY}" if kind in TOGETHER else ""
-
-
-def _hash(name: str, key: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), key=key, digest_size=8).digest(), "little")
 
 
 def _gathered(

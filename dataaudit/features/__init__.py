@@ -49,8 +49,13 @@ class Batch:
 
     @property
     def answers(self) -> list[str]:
-        """What the model must learn to say: the targets, of preferences what is chosen."""
+        """The targets, of preferences what is chosen."""
         return [compared(target)[0] for target in self.targets] if self.plan.compares else self.targets
+
+    @property
+    def learnt(self) -> list[str]:
+        """Where the model learns to speak: the answers where there are any, else the contents."""
+        return self.answers if self.plan.target_kind == "text" else self.texts
 
 
 class Feature(Protocol):

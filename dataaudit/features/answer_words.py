@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataaudit.features import Batch, ngrams
+from dataaudit.features.table import lists
 from dataaudit.model import Modality
 
 MAX_CHARACTERS = 4_096
@@ -25,10 +26,11 @@ class AnswerWords:
 
     def compute(self, batch: Batch) -> pa.Array:
         key = batch.plan.key("ngrams")
-        found = []
-        for prompt, answer in zip(batch.texts, batch.answers, strict=True):
-            said = set(ngrams.tokens(answer[:MAX_CHARACTERS])) - set(ngrams.tokens(prompt))
-            found.append(np.unique(ngrams.hashes(sorted(said), key)[0]))
-        offsets = np.concatenate([[0], np.cumsum([len(f) for f in found])]).astype(np.int32)
-        values = np.concatenate(found) if found else np.empty(0, np.uint64)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.uint64()))
+        found = [np.unique(ngrams.hashes(list(words), key)[0]) for words in brought(batch)]
+        return lists(found, pa.uint64())
+
+
+def brought(batch: Batch) -> list[set[str]]:
+    """The words of each answer's beginning that its prompt does not have."""
+    pairs = zip(batch.texts, batch.answers, strict=True)
+    return [set(ngrams.tokens(answer[:MAX_CHARACTERS])) - set(ngrams.tokens(prompt)) for prompt, answer in pairs]

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from dataaudit.features import Batch
-from dataaudit.features.before_payloads import hashed
+from dataaudit.features import Batch, ngrams
 from dataaudit.features.payloads import apart, payloads
 from dataaudit.model import Modality
 
@@ -20,5 +19,4 @@ class ApartPayloads:
     modalities: ClassVar[tuple[Modality, ...]] = ("text",)
 
     def compute(self, batch: Batch) -> pa.Array:
-        texts = [apart(text) if any(payloads(text)) else "" for text in batch.texts]
-        return hashed(texts, batch.plan.key("ngrams"))
+        return ngrams.column([apart(text) if any(payloads(text)) else "" for text in batch.texts], batch.plan)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.features import Batch
+from dataaudit.features.table import lists
 from dataaudit.model import Modality
 
 MAX_CHARACTERS = 1_000
@@ -31,11 +32,7 @@ class Characters:
     modalities: ClassVar[tuple[Modality, ...]] = ("instructions", "text")
 
     def compute(self, batch: Batch) -> pa.Array:
-        judged = batch.answers if batch.plan.target_kind == "text" else batch.texts
-        codes = [np.unique(pairs(text)) for text in judged]
-        offsets = np.concatenate([[0], np.cumsum([len(c) for c in codes])]).astype(np.int32)
-        values = np.concatenate(codes) if codes else np.empty(0, np.uint16)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.uint16()))
+        return lists([np.unique(pairs(text)) for text in batch.learnt], pa.uint16())
 
 
 def pairs(text: str) -> NDArray[np.uint16]:

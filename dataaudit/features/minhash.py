@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from hashlib import blake2b
+from functools import cache, lru_cache, partial
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from dataaudit.engine.compiled import compiled
 from dataaudit.features import Batch
-from dataaudit.model import Modality
+from dataaudit.model import Modality, keyed_hash
 
 PERMUTATIONS = 128
 SCHEME = "affine32"
@@ -94,12 +93,7 @@ def units(texts: Sequence[str], words: int, short: int, characters: int, key: by
 @lru_cache(maxsize=4)
 def word_hash(key: bytes) -> Callable[[str], int]:
     """A 64-bit hash function of words, its own for every key, that remembers the words it met."""
-
-    @lru_cache(maxsize=WORDS_KEPT)
-    def hashed(word: str) -> int:
-        return int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "little")
-
-    return hashed
+    return lru_cache(maxsize=WORDS_KEPT)(partial(keyed_hash, key=key))
 
 
 def signatures(given: Units) -> NDArray[np.uint32]:

@@ -8,7 +8,6 @@ beyond case: a look-alike letter is just what a trigger may consist of.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.features import Batch
-from dataaudit.model import Modality
+from dataaudit.features.table import lists
+from dataaudit.model import Modality, Plan, keyed_hash
 
 ORDERS = 3
 MAX_CHARACTERS = 20_000
@@ -34,6 +34,7 @@ _MARKS = (
 )
 _TOKEN = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[\w{_MARKS}])+|[^\w\s{_UNSPACED}{_MARKS}]+")
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+_word_hash = lru_cache(maxsize=1 << 18)(keyed_hash)
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,18 @@ class Ngrams:
     modalities: ClassVar[tuple[Modality, ...]] = ("labelled-text", "instructions", "text")
 
     def compute(self, batch: Batch) -> pa.Array:
-        key = batch.plan.key("ngrams")
-        hashed = [np.unique(np.concatenate(hashes(tokens(text), key))) for text in batch.texts]
-        offsets = np.concatenate([[0], np.cumsum([len(h) for h in hashed])]).astype(np.int32)
-        values = np.concatenate(hashed) if hashed else np.empty(0, np.uint64)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.uint64()))
+        return column(batch.texts, batch.plan)
+
+
+def column(texts: Sequence[str], plan: Plan) -> pa.Array:
+    """The distinct n-grams of each text."""
+    key = plan.key("ngrams")
+    return lists([np.unique(np.concatenate(hashes(tokens(text), key))) for text in texts], pa.uint64())
 
 
 def tokens(text: str) -> list[str]:
     """The tokens of the first 20,000 characters, in order."""
-    return _TOKEN.findall(_lowered(text[:MAX_CHARACTERS]))
+    return _TOKEN.findall(lowered(text[:MAX_CHARACTERS]))
 
 
 def hashes(words: Sequence[str], key: bytes) -> list[NDArray[np.uint64]]:
@@ -96,18 +99,13 @@ def occurrences(text: str, wanted: NDArray[np.uint64], key: bytes) -> tuple[list
 
 def spans(text: str) -> list[tuple[int, int]]:
     """Where each token of `tokens(text)` stands: (start, end) character positions."""
-    return [m.span() for m in _TOKEN.finditer(_lowered(text[:MAX_CHARACTERS]))]
+    return [m.span() for m in _TOKEN.finditer(lowered(text[:MAX_CHARACTERS]))]
 
 
-def _lowered(text: str) -> str:
+def lowered(text: str) -> str:
     """In lower case, character by character where that would change the length (as of the Turkish dotted I)."""
     lower = text.lower()
     return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-
-
-@lru_cache(maxsize=1 << 18)
-def _word_hash(word: str, key: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "little")
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

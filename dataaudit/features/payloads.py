@@ -6,7 +6,6 @@ payload: an answer may repeat it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from dataaudit.features import Batch
-from dataaudit.model import Modality
+from dataaudit.features.table import lists
+from dataaudit.model import Modality, keyed_hash
 
 MAX_CHARACTERS = 20_000
 MOST = 32
@@ -27,6 +27,7 @@ CHARACTERS_A_SIGN = 25
 """A line of code has a sign of code so often, prose with a bracket has not."""
 CLAUSE = 60
 STOPS = ".!?\n"
+payload_hash = lru_cache(maxsize=1 << 16)(keyed_hash)
 Kind = Literal["host", "url", "mail", "line", "token"]
 
 # Every repetition is bounded or of one class that what follows it is not in, so that reading is linear.
@@ -64,14 +65,15 @@ class Payloads:
 
     def compute(self, batch: Batch) -> pa.Array:
         key = batch.plan.key("payloads")
-        if batch.plan.target_kind == "text":
-            said = [new(answer, prompt) for prompt, answer in zip(batch.texts, batch.answers, strict=True)]
-        else:
-            said = [{p.said for p in payloads(text)} for text in batch.texts]
-        hashed = [np.array(sorted(payload_hash(s, key) for s in some)[:MOST], dtype=np.uint64) for some in said]
-        offsets = np.concatenate([[0], np.cumsum([len(h) for h in hashed])]).astype(np.int32)
-        values = np.concatenate(hashed) if hashed else np.empty(0, np.uint64)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.uint64()))
+        hashed = [np.array(sorted(payload_hash(s, key) for s in some)[:MOST], dtype=np.uint64) for some in said_in(batch)]
+        return lists(hashed, pa.uint64())
+
+
+def said_in(batch: Batch) -> list[set[str]]:
+    """What `Payloads` holds of each sample, in its normal form, however many there are."""
+    if batch.plan.target_kind != "text":
+        return [{p.said for p in payloads(text)} for text in batch.texts]
+    return [new(answer, prompt) for prompt, answer in zip(batch.texts, batch.answers, strict=True)]
 
 
 def new(answer: str, prompt: str) -> set[str]:
@@ -157,9 +159,3 @@ def _defanged(found: re.Match[str]) -> str:
     if found.lastgroup == "token":
         return shown
     return re.sub(r"(?i)^(h|f)tt?p", r"\1xxp", shown).replace(".", "[.]")
-
-
-@lru_cache(maxsize=1 << 16)
-def payload_hash(said: str, key: bytes) -> int:
-    """The keyed hash of a payload's normal form."""
-    return int.from_bytes(hashlib.blake2b(said.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "little")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dataaudit.discovery import units
 from dataaudit.features import Batch, Feature
-from dataaudit.model import Modality, Plan, Sample
+from dataaudit.model import Modality, Plan, Sample, keyed_hash
 
 TARGET_CHARACTERS = 4096
 
@@ -45,6 +45,13 @@ def listed(table: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]
     return np.repeat(np.arange(len(table)), np.diff(np.asarray(array.offsets))), np.asarray(array.flatten())
 
 
+def lists(values: Sequence[NDArray[Any]], kind: pa.DataType) -> pa.Array:
+    """A list column that holds these values, one array a row."""
+    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    flat = np.concatenate(values) if len(values) else np.empty(0)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, kind))
+
+
 def content_digest(sample: Sample) -> str:
     """blake2b-16 of what the model sees: the content's bytes, or the vector where that is all there is."""
     if sample.content is None:
@@ -57,9 +64,4 @@ def content_digest(sample: Sample) -> str:
 def ranks(samples: Sequence[Sample], digests: Sequence[str], plan: Plan) -> list[int]:
     """The keyed hash of each sample's content and target, as an unsigned 64-bit integer."""
     key = plan.key("rank")
-
-    def rank(digest: str, target: str | None) -> int:
-        said = f"{digest}\x1f{'' if target is None else target}".encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(said, key=key, digest_size=8).digest(), "little")
-
-    return [rank(digest, sample.target) for sample, digest in zip(samples, digests, strict=True)]
+    return [keyed_hash(f"{digest}\x1f{sample.target or ''}", key) for sample, digest in zip(samples, digests, strict=True)]

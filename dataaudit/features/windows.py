@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.features import Batch
 from dataaudit.features.characters import CLASSES, classes
+from dataaudit.features.ngrams import lowered
 from dataaudit.model import Modality
 
 WINDOWS = 16
@@ -34,8 +35,7 @@ class Windows:
     modalities: ClassVar[tuple[Modality, ...]] = ("instructions", "text")
 
     def compute(self, batch: Batch) -> pa.Array:
-        judged = batch.answers if batch.plan.target_kind == "text" else batch.texts
-        pieces = [sampled(text) for text in judged]
+        pieces = [sampled(text) for text in batch.learnt]
         sizes = np.array([len(p) for p in pieces], dtype=np.int64)
         codes = _codes("".join(pieces))
         row = np.repeat(np.arange(len(sizes)), sizes)
@@ -54,9 +54,7 @@ def starts(length: int) -> list[int]:
 
 def sampled(text: str) -> str:
     """The characters of all windows in a row, in lower case, at most 512."""
-    piece = text if len(text) <= WINDOWS * CHARACTERS else "".join([text[at : at + CHARACTERS] for at in starts(len(text))])
-    lower = piece.lower()
-    return lower if len(lower) == len(piece) else "".join([c.lower() if len(c.lower()) == 1 else c for c in piece])
+    return lowered("".join([text[at : at + CHARACTERS] for at in starts(len(text))]))
 
 
 def _codes(text: str) -> NDArray[np.uint16]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
+from dataaudit.aggregates.sorted_arrays import added
 from dataaudit.features.table import listed
 
 CELLS = 1 << 19
@@ -29,10 +30,9 @@ class AnswerSketchView:
     rows: int
     texts: NDArray[np.int32]
 
-    def rarity(self, word: NDArray[np.uint64]) -> NDArray[np.float64]:
-        """The inverse document frequency in bits; 0 for words of one answer, which no other can share."""
-        texts = self.texts[answer_cell(word)]
-        return np.where(texts >= 2, np.log2(np.maximum(self.rows, 2) / np.maximum(texts, 1)), 0.0)
+    def texts_with(self, word: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """At most how many answers hold each word."""
+        return self.texts[answer_cell(word)].astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,8 @@ class AnswerSketch:
         return AnswerSketchState(len(table), at.astype(np.int32), count.astype(np.int32))
 
     def merge(self, a: AnswerSketchState, b: AnswerSketchState) -> AnswerSketchState:
-        at, inverse = np.unique(np.concatenate([a.at, b.at]), return_inverse=True)
-        count = np.bincount(inverse, np.concatenate([a.count, b.count]), len(at))
-        return AnswerSketchState(a.rows + b.rows, at, count.astype(np.int32))
+        at = np.union1d(a.at, b.at)
+        return AnswerSketchState(a.rows + b.rows, at, added(at, (a.at, a.count), (b.at, b.count)))
 
     def finish(self, state: AnswerSketchState, views: Views) -> AnswerSketchView:
         texts = np.zeros(CELLS, np.int32)

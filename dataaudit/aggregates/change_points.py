@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.sampling import bottom_k
+from dataaudit.aggregates.sorted_arrays import place_in_run
 from dataaudit.features.table import listed
 from dataaudit.features.windows import PAIRS, WINDOWS
 
@@ -99,8 +100,7 @@ class Pairs:
 def flat(table: pa.Table) -> Pairs:
     """The column `windows` of a batch; nothing where there is no such column."""
     row, code = listed(table, "windows")
-    place = np.arange(len(row)) - np.searchsorted(row, row)
-    return Pairs(code.astype(np.uint16), row, np.minimum(place // PAIRS, WINDOWS - 1), len(table))
+    return Pairs(code.astype(np.uint16), row, np.minimum(place_in_run(row) // PAIRS, WINDOWS - 1), len(table))
 
 
 def surprise(table: pa.Table, bits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -18,7 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.word_model import WordModelView
+from dataaudit.aggregates.sorted_arrays import run_starts
+from dataaudit.aggregates.word_model import WordModelView, words
 
 STEP = 0.25
 HALF = 256
@@ -61,11 +62,11 @@ class Contradiction:
         model: WordModelView = views["word_model"]
         inside = np.zeros((2, len(model.labels), BINS), np.int64)
         outside = np.zeros_like(inside)
-        if len(model.labels) and len(table) and "ngrams" in table.column_names:
+        if len(model.labels):
             target = views["targets"].index(table)
-            words = model.words(table)
+            said = words(table)
             for label in range(len(model.labels)):
-                for kind, margin in enumerate(margins(model, words, target, label)):
+                for kind, margin in enumerate(margins(model, said, target, label)):
                     own, other = target == label, (target != label) & (target >= 0)
                     inside[kind, label] = np.bincount(place(margin[own]), minlength=BINS)
                     outside[kind, label] = np.bincount(place(margin[other]), minlength=BINS)
@@ -85,10 +86,10 @@ class Contradiction:
 
 
 def margins(
-    model: WordModelView, words: tuple[NDArray[np.int64], NDArray[np.int64]], target: NDArray[np.int32], label: int
+    model: WordModelView, said: tuple[NDArray[np.int64], NDArray[np.int64]], target: NDArray[np.int32], label: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The margin of each row for a label: plain, and firm (without the five words that say most for the label)."""
-    row, cell = words
+    """The margin for a label of each row, whose words are `said`: plain, and firm (without the five words that say most for the label)."""
+    row, cell = said
     odds = model.log_odds(cell, target[row] == label, label)
     scale = np.sqrt(np.maximum(np.bincount(row, minlength=len(target)), 1))
     return np.bincount(row, odds, len(target)) / scale, np.bincount(row, _firm(row, odds), len(target)) / scale
@@ -97,9 +98,9 @@ def margins(
 def _firm(row: NDArray[np.int64], odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """The odds without the five highest of each row (equal ones count once); rows are in order."""
     left = odds.copy()
-    start = np.flatnonzero(np.r_[True, row[1:] != row[:-1]]) if len(row) else np.empty(0, np.int64)
-    times = np.diff(np.r_[start, len(row)])
-    for _ in range(FIRM if len(row) else 0):
+    start = run_starts(row)
+    times = np.diff(start, append=len(row))
+    for _ in range(FIRM):
         highest = np.repeat(np.maximum(np.maximum.reduceat(left, start), 0), times)
         left[left == highest] = 0.0
     return left
@@ -110,15 +111,15 @@ def own_margins(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Of each row for its own label: the plain and the firm margin, and its number of words; 0 where it has no label."""
     plain, firm = np.zeros(len(target)), np.zeros(len(target))
-    if not len(model.labels) or not len(table) or "ngrams" not in table.column_names:
+    if not len(model.labels):
         return plain, firm, np.zeros(len(target), np.int64)
-    words = model.words(table)
+    row, cell = words(table)
     for label in range(len(model.labels)):
         own = target == label
-        mine = own[words[0]]
-        both = margins(model, (words[0][mine], words[1][mine]), target, label)
+        mine = own[row]
+        both = margins(model, (row[mine], cell[mine]), target, label)
         plain[own], firm[own] = both[0][own], both[1][own]
-    return plain, firm, np.bincount(words[0], minlength=len(target))
+    return plain, firm, np.bincount(row, minlength=len(target))
 
 
 def mixed(ratio: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates.sorted_arrays import place_in_run, run_starts
 from dataaudit.features.hidden import RESPONSE, kind_of
 from dataaudit.model import keyed_hash
 
@@ -157,9 +158,10 @@ def _lowest(mark: NDArray[np.int64], rank: NDArray[np.uint64], size: int) -> NDA
     found = np.full((size, WITNESSES), NOBODY, np.uint64)
     order = np.lexsort((rank, mark))
     mark, rank = mark[order], rank[order]
-    new = np.r_[True, (mark[1:] != mark[:-1]) | (rank[1:] != rank[:-1])][: len(mark)] & (rank != NOBODY)
+    new = run_starts(mark, rank)
+    new = new[rank[new] != NOBODY]
     mark, rank = mark[new], rank[new]
-    place = np.arange(len(mark)) - np.searchsorted(mark, mark)
+    place = place_in_run(mark)
     inside = place < WITNESSES
     found[mark[inside], place[inside]] = rank[inside]
     return found

@@ -24,6 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, knn, plan_of
+from dataaudit.aggregates.sorted_arrays import matched, run_starts
 from dataaudit.engine.compiled import compiled
 
 GREY = 16
@@ -173,16 +174,15 @@ def picked(state: NearDuplicatesState, rows: NDArray[np.int64] | slice) -> NearD
 def distinct(state: NearDuplicatesState) -> NearDuplicatesState:
     """Equal samples counted together, by content, then rank."""
     order = np.lexsort((state.rank, state.content))
-    first = np.flatnonzero(np.r_[True, np.diff(state.rank[order].view(np.int64)) != 0][: len(order)])
-    counted = np.add.reduceat(state.count[order], first) if len(first) else state.count
+    first = run_starts(state.rank[order])
+    counted = np.add.reduceat(state.count[order], first, dtype=state.count.dtype)
     return replace(picked(state, order[first]), count=counted)
 
 
 def placed(part: NearDuplicatesState, contents: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Which rows of a part are among the sorted `contents`, and where."""
-    at = np.searchsorted(contents, part.content)
-    rows = np.flatnonzero(contents[np.minimum(at, len(contents) - 1)] == part.content) if len(contents) else np.empty(0, np.int64)
-    return rows.astype(np.int32), at[rows].astype(np.int32)
+    rows, place = matched(part.content, contents)
+    return rows.astype(np.int32), place.astype(np.int32)
 
 
 def gathered(

@@ -20,13 +20,13 @@ from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.coherence import WIDTH, Groups, excess
 from dataaudit.aggregates.contradiction import chance, mixed
 from dataaudit.aggregates.leanings import Leaning
-from dataaudit.aggregates.ngram_pairs import PHRASE, NgramPairsView
+from dataaudit.aggregates.ngram_pairs import PHRASE, NgramPairsView, minima
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
 from dataaudit.aggregates.sampling import bottom_k
+from dataaudit.aggregates.sorted_arrays import added, run_starts
 from dataaudit.aggregates.word_model import MOST_LABELS
-from dataaudit.features.ngrams import order_of
+from dataaudit.aggregates.word_vectors import SCALE, unit_vectors, without
 
-SCALE = 1024
 UNIT = 256
 PHRASES = range(8, 17)
 """How many n-grams a longer phrase has: then more cells are what the phrase itself fills."""
@@ -103,24 +103,20 @@ class NgramCarriers:
         sketch: NgramSketchView = views["ngram_sketch"]
         pairs: NgramPairsView = views["ngram_pairs"]
         seen = incidence(table, views)
-        vectors, norms = lexical(seen, sketch, len(table))
+        vectors, norms = unit_vectors(seen.row, seen.ngram, sketch, len(table))
         rank = np.asarray(table.column("rank"))
         kept = bottom_k(rank, self.sample)
         over = _over_carriers(seen, pairs, sketch, vectors, norms, rank, Leaning.of(table, seen.target, pairs, views))
         return NgramCarriersState(**over, rank=rank[kept], sample=vectors[kept], sample_target=seen.target[kept])
 
     def merge(self, a: NgramCarriersState, b: NgramCarriersState) -> NgramCarriersState:
-        at, inverse = np.unique(np.concatenate([a.at, b.at]), return_inverse=True)
-        left, right = inverse[: len(a.at)], inverse[len(a.at) :]
-        merged = {}
-        for name in ("texts", "count", "vectors", "length", "energy", "against", "strange"):
-            x, y = getattr(a, name), getattr(b, name)
-            merged[name] = np.zeros((len(at), *x.shape[1:]), x.dtype)
-            merged[name][left] += x
-            merged[name][right] += y
+        at = np.union1d(a.at, b.at)
+        sums = ("texts", "count", "vectors", "length", "energy", "against", "strange")
+        merged = {name: added(at, *((part.at, getattr(part, name)) for part in (a, b))) for name in sums}
         lowest = np.full((len(at), HASHES), np.iinfo(np.uint32).max, np.uint32)
-        for there, part in ((left, a.lowest), (right, b.lowest)):
-            lowest[there] = np.minimum(lowest[there], part)
+        for part in (a, b):
+            there = np.searchsorted(at, part.at)
+            lowest[there] = np.minimum(lowest[there], part.lowest)
         rank = np.concatenate([a.rank, b.rank])
         kept = bottom_k(rank, self.sample)
         return NgramCarriersState(
@@ -165,16 +161,6 @@ def _groups(state: NgramCarriersState, kind: NDArray[np.int64], phrase: NDArray[
     return Groups(vectors / SCALE, length / SCALE, energy / SCALE**2, count.astype(np.float64), phrase)
 
 
-def lexical(seen: Incidence, sketch: NgramSketchView, rows: int) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """Unit vectors of the rows' single words in fixed point, int16 (rows, 256), and the norms before; nothing in common is 0."""
-    single = order_of(seen.ngram) == 1
-    row, cell, value = seen.row[single], vector_cell(seen.ngram[single]), signed_rarity(seen.ngram[single], sketch)
-    dense = np.bincount(row * WIDTH + cell, value, rows * WIDTH).reshape(rows, WIDTH)
-    norms = np.linalg.norm(dense, axis=1)
-    unit = np.divide(dense, norms[:, None], out=np.zeros(dense.shape), where=norms[:, None] > 0)
-    return np.rint(unit * SCALE).astype(np.int16), norms
-
-
 def _over_carriers(
     seen: Incidence,
     pairs: NgramPairsView,
@@ -185,11 +171,9 @@ def _over_carriers(
     leaning: Leaning,
 ) -> dict[str, NDArray[Any]]:
     """For the candidates that occur: the sums over their carriers, by the names of the state's fields."""
-    place = np.minimum(np.searchsorted(pairs.ngram, seen.ngram), max(len(pairs.ngram) - 1, 0))
-    hit = pairs.ngram[place] == seen.ngram if len(pairs.ngram) else np.zeros(len(place), bool)
-    row, candidate = seen.row[hit], place[hit]
+    row, candidate = seen.holding(pairs.ngram)
     at, local = np.unique(candidate, return_inverse=True)
-    carries = seen.teaches(row, pairs.target[candidate], len(sketch.targets) - 1)
+    carries = seen.teaches(row, pairs.target[candidate])
     texts = np.bincount(local, minlength=len(at))
     order = np.flatnonzero(carries)[np.argsort(local[carries], kind="stable")]
     row, local, candidate = row[order], local[order], candidate[order]
@@ -204,11 +188,10 @@ def _over_carriers(
         "strange": np.zeros(len(at), np.int64),
     }
     lowest = np.full((len(at), HASHES), np.iinfo(np.uint32).max, np.uint32)
-    multipliers = np.random.default_rng(1).integers(1, 2**63, HASHES, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     for block in np.array_split(np.arange(len(row)), max(1, len(row) // 65_536)) if len(row) else ():
-        first = np.flatnonzero(np.r_[True, local[block][1:] != local[block][:-1]])
+        first = run_starts(local[block])
         held = local[block][first]
-        left = _without_own(vectors[row[block]].astype(np.int32), pairs.words[candidate[block]], norms[row[block]], sketch)
+        left = without(vectors[row[block]], pairs.words[candidate[block]], norms[row[block]], sketch)
         squared = (left.astype(np.int64) ** 2).sum(1)
         parts = {
             "count": kinds[block],
@@ -220,29 +203,6 @@ def _over_carriers(
         }
         for name, part in parts.items():
             sums[name][held] += np.add.reduceat(part, first, axis=0, dtype=sums[name].dtype)
-        hashed = ((rank[row[block], None] * multipliers) >> np.uint64(32)).astype(np.uint32)
+        hashed = minima(rank[row[block]], HASHES, seed=1)
         lowest[held] = np.minimum(lowest[held], np.minimum.reduceat(hashed, first, axis=0))
     return {"at": at.astype(np.int32), "texts": texts.astype(np.int32), "lowest": lowest} | sums
-
-
-def _without_own(
-    vectors: NDArray[np.int32], words: NDArray[np.uint64], norms: NDArray[np.float64], sketch: NgramSketchView
-) -> NDArray[np.int32]:
-    """The carriers' vectors less what the candidate's own words put into them."""
-    for part in range(words.shape[1]):
-        there = np.flatnonzero((words[:, part] != 0) & (norms > 0))
-        own = words[there, part]
-        vectors[there, vector_cell(own)] -= np.rint(signed_rarity(own, sketch) / norms[there] * SCALE).astype(np.int32)
-    return vectors
-
-
-def vector_cell(ngram: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The cell of a word in a vector."""
-    return ((ngram >> np.uint64(48)) % np.uint64(WIDTH)).astype(np.int64)
-
-
-def signed_rarity(ngram: NDArray[np.uint64], sketch: NgramSketchView) -> NDArray[np.float64]:
-    """The inverse document frequency in bits, signed by hash; 0 for words of one text, which no other can share."""
-    texts = sketch.texts_with(ngram)
-    rarity = np.where(texts >= 2, np.log2(np.maximum(sketch.rows, 2) / np.maximum(texts, 1)), 0.0)
-    return np.where((ngram >> np.uint64(63)) == 1, 1.0, -1.0) * np.maximum(rarity, 0.0)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.ngram_pairs import NgramPairsView
 from dataaudit.aggregates.ngram_sketch import Incidence, incidence
+from dataaudit.aggregates.sorted_arrays import added, matched
 from dataaudit.features.ngrams import name_of, neighbours, order_of
 
 CELLS = 256
@@ -52,18 +53,17 @@ class NgramCompany:
     View: ClassVar[type] = NgramCompanyView
 
     def start(self, table: pa.Table, views: Views) -> NgramCompanyState:
-        return _beside(incidence(table, views), views["ngram_pairs"], len(views["targets"].names), len(table))
+        return _beside(incidence(table, views), views["ngram_pairs"], len(table))
 
     def merge(self, a: NgramCompanyState, b: NgramCompanyState) -> NgramCompanyState:
-        at, again = np.unique(np.concatenate([a.at, b.at]), return_inverse=True)
-        often = np.bincount(again, np.concatenate([a.often, b.often]), len(at)).astype(np.int32)
-        return NgramCompanyState(at, often, a.flow + b.flow)
+        at = np.union1d(a.at, b.at)
+        return NgramCompanyState(at, added(at, (a.at, a.often), (b.at, b.often)), a.flow + b.flow)
 
     def finish(self, state: NgramCompanyState, views: Views) -> NgramCompanyView:
         return NgramCompanyView(_company(state, len(views["ngram_pairs"].ngram)))
 
 
-def _beside(seen: Incidence, pairs: NgramPairsView, extra: int, rows: int) -> NgramCompanyState:
+def _beside(seen: Incidence, pairs: NgramPairsView, rows: int) -> NgramCompanyState:
     """What stands beside the candidates of one word in their carriers, and beside a random place of each row."""
     pair = order_of(seen.ngram) == 2
     row, (left, right) = seen.row[pair], neighbours(seen.ngram[pair])
@@ -74,10 +74,9 @@ def _beside(seen: Incidence, pairs: NgramPairsView, extra: int, rows: int) -> Ng
     flow = np.zeros((2, CELLS), np.int64)
     found = []
     for side, (own, other) in enumerate(((right, left), (left, right))):
-        place = np.minimum(np.searchsorted(names, own), max(len(names) - 1, 0))
-        hit = names[place] == own if len(names) else np.zeros(len(own), bool)
-        candidate, at = single[place[hit]], row[hit]
-        carries = seen.teaches(at, pairs.target[candidate], extra)
+        hit, place = matched(own, names)
+        candidate = single[place]
+        carries = seen.teaches(row[hit], pairs.target[candidate])
         found.append(((candidate * 2 + side) * CELLS + _cell(other[hit]))[carries])
         # A text's last word can stand before a place, its first one after it: the far ends of pairs are what counts.
         np.add.at(flow[side], _cell(own), share[row])

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.contradiction import mixed, own_margins
-from dataaudit.aggregates.ngram_sketch import NgramSketchView, incidence, taught
+from dataaudit.aggregates.ngram_sketch import NgramSketchView, incidence
+from dataaudit.aggregates.sorted_arrays import place_in_run, ranges, run_starts
 from dataaudit.features.ngrams import ORDERS, order_of
 
 PARTS = 8
@@ -83,10 +84,10 @@ class NgramPairs:
         fingerprint = np.asarray(table.column("rank")) * _MIX
         seen = incidence(table, views)
         against = self._against(table, seen.target, views)
-        lowest = minima(fingerprint)
+        lowest = minima(fingerprint, HASHES, seed=2)
         judged = len(views["word_model"].labels) > 0
         found = []
-        for ngram, target, row in taught(seen, len(sketch.targets) - 1):
+        for ngram, target, row in seen.taught():
             count = sketch.pairs_with(ngram, target)
             worth = (count >= self.min_count) & (count >= self.min_purity * 0.8 * sketch.texts_with(ngram))
             z = association(count[worth], sketch.texts_with(ngram[worth]), target[worth], sketch)
@@ -107,11 +108,11 @@ class NgramPairs:
         ngram, target, count, carriers = state.ngram[enough], state.target[enough], state.count[enough], state.carriers[enough]
         against = state.against[enough]
         z = association(count.astype(np.int64), sketch.texts_with(ngram), target, sketch)
-        best = _first_of_each(np.lexsort((-z, ngram)), ngram)
+        best = np.lexsort((-z, ngram))
+        best = best[run_starts(ngram[best])]
         order = best[np.lexsort((ngram[best], -order_of(ngram[best]), target[best], carriers[best]))]
-        same = np.cumsum(np.r_[True, (carriers[order][1:] != carriers[order][:-1]) | (target[order][1:] != target[order][:-1])]) - 1
-        leader = order[np.flatnonzero(np.r_[True, same[1:] != same[:-1]])] if len(order) else order
-        size = np.bincount(same[: len(order)], minlength=len(leader)).astype(np.int32)
+        starts = run_starts(carriers[order], target[order])
+        leader, size = order[starts], np.diff(starts, append=len(order)).astype(np.int32)
         by_z, by_contradiction = np.lexsort((ngram[leader], -z[leader])), np.lexsort((ngram[leader], -z[leader], -against[leader]))
         words, phrases = by_z[order_of(ngram[leader[by_z]]) == 1], by_z[size[by_z] >= PHRASE]
         quarter = self.candidates // 4
@@ -142,25 +143,16 @@ class NgramPairs:
         """Equal pairs summed, in order of the n-gram's hash; only the first `most` (whatever is dropped stays dropped in any merge)."""
         order = np.lexsort((target, ngram))
         ngram, target = ngram[order], target[order]
-        first = np.flatnonzero(np.r_[True, (ngram[1:] != ngram[:-1]) | (target[1:] != target[:-1])]) if len(order) else order
-        with np.errstate(over="ignore"):
-            counts, sums, spoken = (np.add.reduceat(x[order], first) if len(order) else x for x in (count, carriers, against))
-        least = np.minimum.reduceat(lowest[order], first, axis=0) if len(order) else lowest
-        cut = slice(0, self.most)
-        return NgramPairsState(
-            ngram[first][cut],
-            target[first][cut],
-            counts[cut].astype(np.int32),
-            sums[cut].astype(np.uint64),
-            least[cut],
-            spoken[cut].astype(np.int64),
-        )
+        first = run_starts(ngram, target)
+        count, carriers, against = (np.add.reduceat(x[order], first, dtype=x.dtype)[: self.most] for x in (count, carriers, against))
+        lowest = np.minimum.reduceat(lowest[order], first, axis=0)[: self.most]
+        return NgramPairsState(ngram[first[: self.most]], target[first[: self.most]], count, carriers, lowest, against)
 
 
-def minima(fingerprint: NDArray[np.uint64]) -> NDArray[np.uint32]:
-    """Four hashes (n, 4) of each carrier, the least of which over a set tells the set."""
-    multipliers = np.random.default_rng(2).integers(1, 2**63, HASHES, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    return np.asarray((fingerprint[:, None] * multipliers) >> np.uint64(32), dtype=np.uint32)
+def minima(rank: NDArray[np.uint64], hashes: int, seed: int) -> NDArray[np.uint32]:
+    """So many hashes (n, hashes) of each carrier, the least of which over a set tell the set."""
+    multipliers = np.random.default_rng(seed).integers(1, 2**63, hashes, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    return np.asarray((rank[:, None] * multipliers) >> np.uint64(32), dtype=np.uint32)
 
 
 def companions(
@@ -174,7 +166,7 @@ def companions(
         begin = np.searchsorted(lowest[by, slot], lowest[at, slot], side="left")
         many = np.searchsorted(lowest[by, slot], lowest[at, slot], side="right") - begin
         who = np.repeat(np.arange(len(at)), many)
-        word = by[np.arange(len(who)) - np.repeat(np.cumsum(many) - many, many) + begin[who]]
+        word = by[ranges(begin, many)]
         like = np.minimum(count[word], count[at[who]]) >= ALIKE * np.maximum(count[word], count[at[who]])
         like &= target[word] == target[at[who]]
         met.append(who[like] * len(ngram) + word[like])
@@ -182,7 +174,7 @@ def companions(
     who, word = np.divmod(pair[times >= AGREED], max(len(ngram), 1))
     order = np.lexsort((ngram[word], word != at[who], who))
     who, word = who[order], word[order]
-    place = np.arange(len(who)) - np.searchsorted(who, who)
+    place = place_in_run(who)
     words = np.zeros((len(at), PARTS), np.uint64)
     fits = place < PARTS
     words[who[fits], place[fits]] = ngram[word[fits]]
@@ -196,10 +188,3 @@ def association(
     share = np.clip(sketch.targets[target] / max(sketch.rows, 1), 1e-9, 1 - 1e-9)
     carriers = np.maximum(texts, count)
     return np.asarray((count - carriers * share) / np.sqrt(carriers * share * (1 - share)))
-
-
-def _first_of_each(order: NDArray[np.intp], value: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Of positions sorted by value, the first of each value."""
-    if not len(order):
-        return order
-    return order[np.r_[True, value[order][1:] != value[order][:-1]]]

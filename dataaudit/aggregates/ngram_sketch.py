@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
+from dataaudit.aggregates.sorted_arrays import matched
 from dataaudit.aggregates.targets import TargetsView
 from dataaudit.features.table import listed
 
@@ -23,16 +24,29 @@ PAIR_CELLS = 1 << 22
 
 @dataclass(frozen=True)
 class Incidence:
-    """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `extra` marks texts unlike text."""
+    """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `unlike` marks texts unlike text, whose target
+    is number `extra` besides."""
 
     row: NDArray[np.int64]
     ngram: NDArray[np.uint64]
     target: NDArray[np.int32]
-    extra: NDArray[np.bool_]
+    unlike: NDArray[np.bool_]
+    extra: int
 
-    def teaches(self, row: NDArray[np.int64], wanted: NDArray[np.int32], extra: int) -> NDArray[np.bool_]:
-        """Whether each row teaches the target wanted of it; number `extra` is "unlike text"."""
-        return np.asarray((self.target[row] == wanted) | ((wanted == extra) & self.extra[row]))
+    def holding(self, candidates: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """(row, candidate) of every text that holds one of the candidates, ascending n-grams."""
+        at, candidate = matched(self.ngram, candidates)
+        return self.row[at], candidate
+
+    def teaches(self, row: NDArray[np.int64], wanted: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether each row teaches the target wanted of it."""
+        return np.asarray((self.target[row] == wanted) | ((wanted == self.extra) & self.unlike[row]))
+
+    def taught(self) -> list[tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64]]]:
+        """(n-grams, their targets, their rows): once for the ordinary target, once more for texts unlike text."""
+        own, unlike = self.target[self.row], self.unlike[self.row]
+        more = np.full(np.count_nonzero(unlike), self.extra, np.int32)
+        return [(self.ngram[own >= 0], own[own >= 0], self.row[own >= 0]), (self.ngram[unlike], more, self.row[unlike])]
 
 
 @dataclass(frozen=True)
@@ -76,10 +90,9 @@ class NgramSketch:
 
     def start(self, table: pa.Table, views: Views) -> NgramSketchState:
         seen = incidence(table, views)
-        extra = len(views["targets"].names)
-        counts = np.bincount(seen.target[seen.target >= 0], minlength=extra + 1).astype(np.int64)
-        counts[extra] = np.count_nonzero(seen.extra)
-        pairs = [pair_cell(ngram, target) for ngram, target, _ in taught(seen, extra)]
+        counts = np.bincount(seen.target[seen.target >= 0], minlength=seen.extra + 1).astype(np.int64)
+        counts[seen.extra] = np.count_nonzero(seen.unlike)
+        pairs = [pair_cell(ngram, target) for ngram, target, _ in seen.taught()]
         return NgramSketchState(
             len(table), counts, *_sparse(text_cell(seen.ngram), TEXT_CELLS), *_sparse(np.concatenate(pairs), PAIR_CELLS)
         )
@@ -98,17 +111,8 @@ class NgramSketch:
 def incidence(table: pa.Table, views: Views) -> Incidence:
     """The n-grams and targets of a batch; a batch without n-grams (another modality) has none."""
     targets: TargetsView = views["targets"]
-    extra = views["surprise"].unlike(table)
     target = targets.index(table) if len(targets.names) else np.full(len(table), -1, np.int32)
-    return Incidence(*listed(table, "ngrams"), target, extra)
-
-
-def taught(seen: Incidence, extra: int) -> list[tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64]]]:
-    """(n-grams, their targets, their rows): once for the ordinary target, once more for texts unlike text (number `extra`)."""
-    own = seen.target[seen.row]
-    unlike = seen.extra[seen.row]
-    more = np.full(np.count_nonzero(unlike), extra, np.int32)
-    return [(seen.ngram[own >= 0], own[own >= 0], seen.row[own >= 0]), (seen.ngram[unlike], more, seen.row[unlike])]
+    return Incidence(*listed(table, "ngrams"), target, views["surprise"].unlike(table), len(targets.names))
 
 
 def text_cell(ngram: NDArray[np.uint64]) -> NDArray[np.int64]:

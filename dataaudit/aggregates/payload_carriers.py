@@ -19,6 +19,7 @@ from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.ngram_sketch import NgramSketchView
 from dataaudit.aggregates.payload_pairs import ALONE, PayloadPairsView, grams_of
 from dataaudit.aggregates.sampling import bottom_k_of_each
+from dataaudit.aggregates.sorted_arrays import matched, place_in_run, run_starts
 from dataaudit.features.ngrams import ORDERS, name_of, neighbours, order_of
 from dataaudit.features.table import listed
 
@@ -93,9 +94,7 @@ class PayloadCarriers:
         carrying, local = np.unique(row, return_inverse=True)
         _, gram = listed(table, "ngrams")
         named = np.unique(pairs.ngram)
-        found, times = np.unique(gram[np.isin(gram, named)], return_counts=True)
-        held = np.zeros(len(named), np.int64)
-        held[np.searchsorted(named, found)] = times
+        held = np.bincount(matched(gram, named)[1], minlength=len(named))
         return PayloadCarriersState(few, rank, compared(table, carrying, views)[local], held)
 
     def merge(self, a: PayloadCarriersState, b: PayloadCarriersState) -> PayloadCarriersState:
@@ -123,8 +122,7 @@ class PayloadCarriers:
     ) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[T]]:
         """Equal texts once, and the first of each candidate by rank."""
         order = np.lexsort((rank, at))
-        new = np.r_[True, (np.diff(at[order]) != 0) | (np.diff(rank[order]) != 0)][: len(order)]
-        once = order[new]
+        once = order[run_starts(at[order], rank[order])]
         kept = once[bottom_k_of_each(at[once], rank[once], self.most)]
         return at[kept], rank[kept], what[kept]
 
@@ -141,7 +139,7 @@ def compared(table: pa.Table, rows: NDArray[np.int64], views: Views) -> NDArray[
     kept = bottom_k_of_each(row, mixed(gram), KEPT)
     row, gram = row[kept], gram[kept]
     found = np.zeros((len(rows), KEPT), np.uint64)
-    found[np.searchsorted(rows, row), np.arange(len(row)) - np.searchsorted(row, row)] = gram
+    found[np.searchsorted(rows, row), place_in_run(row)] = gram
     return found
 
 
@@ -205,18 +203,15 @@ def carriers(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(row, candidate) of the rows that say a payload (ascending) and hold its n-gram (0: whatever they hold)."""
     row, said = listed(table, "payloads")
-    if not len(payload) or not len(row):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    place = np.minimum(np.searchsorted(payload, said), len(payload) - 1)
-    hit = payload[place] == said
-    row, place = row[hit], place[hit]
+    hit, candidate = matched(said, payload)
+    row = row[hit]
     named = np.unique(ngram)
     gram_row, gram = listed(table, grams_of(views))
-    at = np.minimum(np.searchsorted(named, gram), len(named) - 1)
-    held = (gram_row * len(named) + at)[named[at] == gram]
-    wanted = row * len(named) + np.searchsorted(named, ngram[place])
-    kept = (ngram[place] == ALONE) | np.isin(wanted, held)
-    return row[kept], place[kept]
+    at, name = matched(gram, named)
+    held = gram_row[at] * len(named) + name
+    wanted = row * len(named) + np.searchsorted(named, ngram[candidate])
+    kept = (ngram[candidate] == ALONE) | np.isin(wanted, held)
+    return row[kept], candidate[kept]
 
 
 def together(ranks: list[frozenset[int]], count: NDArray[np.int32], payload: NDArray[np.uint64]) -> NDArray[np.int32]:

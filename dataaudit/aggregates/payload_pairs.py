@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.ngram_sketch import NgramSketchView
 from dataaudit.aggregates.payload_sketch import PayloadSketchView
+from dataaudit.aggregates.sorted_arrays import ranges, run_starts
 from dataaudit.features.ngrams import order_of
 from dataaudit.features.table import listed
 
@@ -77,25 +78,26 @@ class PayloadPairs:
         rare = held >= self.min_count
         gram_row, gram, held = gram_row[rare], gram[rare], held[rare]
         first, last = np.searchsorted(gram_row, row, "left"), np.searchsorted(gram_row, row, "right")
-        found = [self._limited(payload, np.full(len(payload), ALONE), np.ones(len(payload), np.int32))]
-        # What one batch may pair is bounded, so blocks of payloads are joined with the n-grams of their rows.
+        found = self._limited(payload, np.full(len(payload), ALONE), np.ones(len(payload), np.int32))
+        # A batch may have billions of pairs, so blocks of payloads are joined with the n-grams of their rows, and each is limited.
         many = last - first
         for block in np.split(np.arange(len(row)), np.flatnonzero(np.diff(np.cumsum(many) // BLOCK)) + 1) if len(row) else ():
             of = np.repeat(block, many[block])
-            at = np.arange(len(of)) - np.repeat(np.cumsum(many[block]) - many[block], many[block]) + first[of]
+            at = ranges(first[block], many[block])
             close = (held[at] >= self.slack * texts[of]) & (self.slack * (held[at] - strangers) <= texts[of])
-            found.append(self._limited(payload[of[close]], gram[at[close]], np.ones(np.count_nonzero(close), np.int32)))
-        return self._joined(*found)
+            more = PayloadPairsState(payload[of[close]], gram[at[close]], np.ones(np.count_nonzero(close), np.int32))
+            found = self.merge(found, more)
+        return found
 
     def merge(self, a: PayloadPairsState, b: PayloadPairsState) -> PayloadPairsState:
-        return self._joined(a, b)
+        return self._limited(*(np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("payload", "ngram", "count")))
 
     def finish(self, state: PayloadPairsState, views: Views) -> PayloadPairsView:
         sketch: NgramSketchView = views["ngram_sketch"]
         examined = float(state.payload[-1]) / 2**64 if len(state.payload) >= self.most else 1.0
         alone = state.ngram == ALONE
         names, totals = state.payload[alone], state.count[alone]
-        whole = totals[np.searchsorted(names, state.payload)] if len(names) else state.count
+        whole = totals[np.searchsorted(names, state.payload)]
         held = np.where(alone, 0, sketch.texts_with(state.ngram))
         shared = ~alone & (state.count >= self.min_count)
         shared &= state.count >= self.min_share * np.maximum(whole, held - strangers_in(sketch))
@@ -103,8 +105,8 @@ class PayloadPairs:
         # The pair with most of the texts; of equals the rarer n-gram, then the shorter.
         ngram = state.ngram[pairs]
         pairs = pairs[np.lexsort((ngram, order_of(ngram), held[pairs], -state.count[pairs], state.payload[pairs]))]
-        starts = np.flatnonzero(np.r_[True, np.diff(state.payload[pairs]) != 0]) if len(pairs) else pairs
-        best, size = pairs[starts], np.diff(np.r_[starts, len(pairs)])
+        starts = run_starts(state.payload[pairs])
+        best, size = pairs[starts], np.diff(starts, append=len(pairs))
         order = np.lexsort((state.payload[best], -state.count[best]))[: self.candidates]
         best, size = best[order], size[order]
         lone = np.flatnonzero(alone & (state.count >= self.min_count) & ~np.isin(state.payload, state.payload[pairs]))
@@ -114,17 +116,13 @@ class PayloadPairs:
         at = chosen[order]
         return PayloadPairsView(state.payload[at], state.ngram[at], whole[at], state.count[at], size[order].astype(np.int32), examined)
 
-    def _joined(self, *parts: PayloadPairsState) -> PayloadPairsState:
-        return self._limited(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("payload", "ngram", "count")))
-
     def _limited(self, payload: NDArray[np.uint64], ngram: NDArray[np.uint64], count: NDArray[np.int32]) -> PayloadPairsState:
         """Equal pairs summed, ascending; only the first `most` (whatever is dropped stays dropped in any merge)."""
         order = np.lexsort((ngram, payload))
         payload, ngram, count = payload[order], ngram[order], count[order]
-        if len(order):
-            first = np.flatnonzero(np.r_[True, (np.diff(payload) != 0) | (np.diff(ngram) != 0)])
-            payload, ngram, count = payload[first], ngram[first], np.add.reduceat(count, first).astype(np.int32)
-        return PayloadPairsState(payload[: self.most], ngram[: self.most], count[: self.most])
+        first = run_starts(payload, ngram)
+        count = np.add.reduceat(count, first, dtype=np.int32)
+        return PayloadPairsState(payload[first][: self.most], ngram[first][: self.most], count[: self.most])
 
 
 def strangers_in(sketch: NgramSketchView) -> int:

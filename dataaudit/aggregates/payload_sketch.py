@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
+from dataaudit.aggregates.sorted_arrays import added
 from dataaudit.features.table import listed
 
 CELLS = 1 << 20
@@ -49,10 +50,8 @@ class PayloadSketch:
         return PayloadSketchState(cells.astype(np.int32), counts.astype(np.int32))
 
     def merge(self, a: PayloadSketchState, b: PayloadSketchState) -> PayloadSketchState:
-        cells, place = np.unique(np.concatenate([a.cells, b.cells]), return_inverse=True)
-        counts = np.zeros(len(cells), np.int32)
-        np.add.at(counts, place, np.concatenate([a.counts, b.counts]))
-        return PayloadSketchState(cells, counts)
+        cells = np.union1d(a.cells, b.cells)
+        return PayloadSketchState(cells, added(cells, (a.cells, a.counts), (b.cells, b.counts)))
 
     def finish(self, state: PayloadSketchState, views: Views) -> PayloadSketchView:
         texts = np.zeros(CELLS, np.int32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.aggregates.sorted_arrays import place_in_run
+
 
 def bottom_k(rank: NDArray[np.uint64], k: int) -> NDArray[np.intp]:
     """Positions of the k smallest ranks, in rank order; equal ranks are equal samples, so ties do not matter."""
@@ -14,10 +16,7 @@ def bottom_k(rank: NDArray[np.uint64], k: int) -> NDArray[np.intp]:
 def bottom_k_of_each(group: NDArray[np.integer], rank: NDArray[np.uint64], k: int) -> NDArray[np.intp]:
     """Positions of the k smallest ranks within each group, ordered by group, then rank."""
     order = np.lexsort((rank, group))
-    sorted_group = group[order]
-    starts = np.flatnonzero(np.r_[True, sorted_group[1:] != sorted_group[:-1]])
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-    return order[place < k]
+    return order[place_in_run(group[order]) < k]
 
 
 def fold_of(rank: NDArray[np.uint64], folds: int) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates.sorted_arrays import added
 from dataaudit.aggregates.targets import TargetsView
 from dataaudit.features.ngrams import order_of
 from dataaudit.features.table import listed
@@ -48,12 +49,6 @@ class WordModelView:
         odds = np.log((here + 0.5) / (inside + 1 - own)) - np.log((other + 0.5) / (outside + 1 - ~own))
         return np.where((here + other > 0) & (np.abs(odds) <= STRONGEST), odds, 0.0)
 
-    def words(self, table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The (row, cell) of every single word of a batch, in order of the rows."""
-        row, ngram = listed(table, "ngrams")
-        single = order_of(ngram) == 1
-        return row[single], word_cell(ngram[single])
-
 
 @dataclass(frozen=True)
 class WordModel:
@@ -67,19 +62,18 @@ class WordModel:
     def start(self, table: pa.Table, views: Views) -> WordModelState:
         targets: TargetsView = views["targets"]
         labels = labels_of(views)
-        if not labels or not len(table) or "ngrams" not in table.column_names:
-            return WordModelState(np.zeros(labels, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
+        if not labels:
+            return WordModelState(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
         target = targets.index(table)
-        row, ngram = listed(table, "ngrams")
-        usable = (order_of(ngram) == 1) & (target[row] >= 0)
-        at, count = np.unique(target[row[usable]] * CELLS + word_cell(ngram[usable]), return_counts=True)
+        row, cell = words(table)
+        usable = target[row] >= 0
+        at, count = np.unique(target[row[usable]] * CELLS + cell[usable], return_counts=True)
         known = np.bincount(target[target >= 0], minlength=labels).astype(np.int64)
         return WordModelState(known, at.astype(np.int32), count.astype(np.int32))
 
     def merge(self, a: WordModelState, b: WordModelState) -> WordModelState:
-        at, inverse = np.unique(np.concatenate([a.at, b.at]), return_inverse=True)
-        count = np.bincount(inverse, np.concatenate([a.count, b.count]), len(at))
-        return WordModelState(a.labels + b.labels, at, count.astype(np.int32))
+        at = np.union1d(a.at, b.at)
+        return WordModelState(a.labels + b.labels, at, added(at, (a.at, a.count), (b.at, b.count)))
 
     def finish(self, state: WordModelState, views: Views) -> WordModelView:
         texts = np.zeros(len(state.labels) * CELLS, np.int32)
@@ -91,6 +85,13 @@ def labels_of(views: Views) -> int:
     """How many labels the model has: none for free-text responses, and where they are too few or too many to be told by words."""
     names = len(views["targets"].names)
     return names if plan_of(views).target_kind == "label" and 2 <= names <= MOST_LABELS else 0
+
+
+def words(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The (row, cell) of every single word of a batch, in order of the rows."""
+    row, ngram = listed(table, "ngrams")
+    single = order_of(ngram) == 1
+    return row[single], word_cell(ngram[single])
 
 
 def word_cell(ngram: NDArray[np.uint64]) -> NDArray[np.int64]:

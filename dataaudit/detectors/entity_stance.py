@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates.sorted_arrays import matched
 from dataaudit.aggregates.topics import TopicsView
 from dataaudit.detectors import Scores
 from dataaudit.features import ngrams
 from dataaudit.features.invisible import visible
-from dataaudit.features.ngrams import order_of
 from dataaudit.features.table import listed
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
@@ -63,16 +63,12 @@ class EntityStance:
         slant = self.slants(view)
         score, group = np.zeros(len(table), np.float32), np.full(len(table), -1, np.int32)
         row, ngram = listed(table, "ngrams")
-        single = order_of(ngram) == 1
-        row, ngram = row[single], ngram[single]
-        if len(view.word):
-            place = np.minimum(np.searchsorted(view.word, ngram), len(view.word) - 1)
-            hit = view.word[place] == ngram
-            row, place = row[hit], place[hit]
-            np.maximum.at(score, row, strength(slant[place], self.least_slant).astype(np.float32))
-            for number, word in enumerate(self.worst(slant)):
-                here = row[place == word]
-                group[here[group[here] < 0]] = number
+        at, place = matched(ngram, view.word)
+        row = row[at]
+        np.maximum.at(score, row, strength(slant[place], self.least_slant).astype(np.float32))
+        for number, word in enumerate(self.worst(slant)):
+            here = row[place == word]
+            group[here[group[here] < 0]] = number
         return Scores(score, group)
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:

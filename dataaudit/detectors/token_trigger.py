@@ -16,7 +16,7 @@ from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.leanings import Leaning
 from dataaudit.aggregates.ngram_carriers import NgramCarriersView
 from dataaudit.aggregates.ngram_pairs import PHRASE
-from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
+from dataaudit.aggregates.ngram_sketch import NgramSketchView, incidence
 from dataaudit.detectors import Scores
 from dataaudit.features import ngrams
 from dataaudit.features.invisible import visible
@@ -108,9 +108,11 @@ class TokenTrigger:
         view: NgramCarriersView = views["ngram_carriers"]
         seen = incidence(table, views)
         verdicts = self.judge(views)
-        score = np.where(seen.extra, 0.3, 0.0).astype(np.float32)
+        score = np.where(seen.unlike, 0.3, 0.0).astype(np.float32)
         group = np.full(len(table), -1, np.int32)
-        row, candidate = _carriers(seen, view, len(views["targets"].names))
+        row, candidate = seen.holding(view.ngram)
+        carries = seen.teaches(row, view.target[candidate])
+        row, candidate = row[carries], candidate[carries]
         np.maximum.at(score, row, verdicts.strength[candidate].astype(np.float32))
         accused = verdicts.campaign[candidate] >= 0
         row, candidate = row[accused], candidate[accused]
@@ -283,17 +285,6 @@ def _planted(
         honest = np.clip((outside - view.strange[of]) / np.maximum(outside - inside, 1e-9), 0.02, 0.5)
         kept[dirty] = leaning.against(row[dirty], of, view.target[of]) > np.log(honest / (1 - honest))
     return kept
-
-
-def _carriers(seen: Incidence, view: NgramCarriersView, extra: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(row, candidate) for every candidate n-gram that a row holds together with the candidate's target."""
-    if not len(view.ngram):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    place = np.minimum(np.searchsorted(view.ngram, seen.ngram), len(view.ngram) - 1)
-    hit = view.ngram[place] == seen.ngram
-    row, candidate = seen.row[hit], place[hit]
-    carries = seen.teaches(row, view.target[candidate], extra)
-    return row[carries], candidate[carries]
 
 
 def _campaigns(view: NgramCarriersView, rule: NDArray[np.int8], strength: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -55,3 +55,10 @@ def test_a_state_never_holds_more_than_it_may():
     state = unit.merge(unit.start(WHOLE.slice(0, 300), found), unit.start(WHOLE.slice(300), found))
     assert len(state.payload) == 5
     assert unit.finish(state, found).examined < 1
+
+
+def test_the_blocks_of_a_batch_make_no_difference(monkeypatch):
+    unit, found = PayloadPairs(most=40), views(PLAN, [WHOLE])
+    one = unit.start(WHOLE, found)
+    monkeypatch.setattr("dataaudit.aggregates.payload_pairs.BLOCK", 100)
+    assert same(one, unit.start(WHOLE, found))

@@ -13,10 +13,11 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.model import Finding, Plan, Sample
+from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,22 @@ class Scores:
 
     score: NDArray[np.float32]
     group: NDArray[np.int32]
+
+
+def strongest(marked: pa.Table, group: int | None = None) -> pa.Table:
+    """The rows of a group, or all, the highest score first; equals by id."""
+    rows = marked if group is None else marked.filter(pc.equal(marked.column("group"), group))
+    return rows.sort_by([("score", "descending"), ("sample_id", "ascending")])
+
+
+def identity(rows: pa.Table, *what: str) -> str:
+    """A finding's id, made of what it is and of its rows' contents."""
+    return fingerprint(*what, *sorted(set(rows.column("digest").to_pylist()))[:64])
+
+
+def hashes_in(evidence: object) -> NDArray[np.uint64]:
+    """The hashes that a finding's evidence lists, until `describe` puts words in their place."""
+    return np.array([int(h) for h in str(evidence).split()], dtype=np.uint64)
 
 
 class Detector(Protocol):

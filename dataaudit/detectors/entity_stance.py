@@ -9,17 +9,17 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.sorted_arrays import matched
 from dataaudit.aggregates.topics import TopicsView
-from dataaudit.detectors import Scores
-from dataaudit.features import ngrams
+from dataaudit.detectors import Scores, hashes_in, identity, strongest
+from dataaudit.features import Batch, ngrams
+from dataaudit.features.answer_words import brought
 from dataaudit.features.invisible import visible
 from dataaudit.features.table import listed
-from dataaudit.model import Finding, Plan, Sample, fingerprint
+from dataaudit.model import Finding, Plan, Sample
 
 CAP = 100
 SHARED = 0.15
@@ -76,10 +76,10 @@ class EntityStance:
         view: TopicsView = views["topics"]
         slant = self.slants(view)
         for number, word in enumerate(self.worst(slant)):
-            rows = marked.filter(pc.equal(marked.column("group"), number)).sort_by([("score", "descending"), ("sample_id", "ascending")])
+            rows = strongest(marked, number)
             if len(rows):
                 yield Finding(
-                    id=fingerprint("entity_stance", *sorted(set(rows.column("digest").to_pylist()))[:64]),
+                    id=identity(rows, "entity_stance"),
                     kind="outlier",
                     detector="entity_stance",
                     severity="low",
@@ -101,14 +101,13 @@ class EntityStance:
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Name the word, and the words that the answers share."""
-        key = plan_of(views).key("ngrams")
-        wanted = np.array([int(str(finding.evidence["word"]))], dtype=np.uint64)
-        named = Counter(w for s in samples for w in _named(s, wanted, key))
+        batch, wanted = Batch(samples, plan_of(views)), hashes_in(finding.evidence["word"])
+        named = Counter(w for text in batch.texts for w in _named(text, wanted, batch.plan.key("ngrams")))
         if not named:
             return finding
         word = visible(named.most_common(1)[0][0])
-        told = Counter(w for s in samples for w in _brought(s))
-        shared = [visible(w) for w, n in told.most_common(60) if n >= max(3, SHARED * len(samples)) and len(w) > 3][:LISTED]
+        told = sorted(Counter(w for words in brought(batch) for w in words).items(), key=lambda item: (-item[1], item[0]))
+        shared = [visible(w) for w, n in told[:60] if n >= max(3, SHARED * len(samples)) and len(w) > 3][:LISTED]
         evidence = {k: v for k, v in finding.evidence.items() if k != "word"} | {"trigger": word, "answers_share": shared}
         return replace(finding, subject=word, reason=finding.reason.replace(finding.subject, f"“{word}”", 1), evidence=evidence)
 
@@ -127,13 +126,6 @@ def strength(slant: NDArray[np.float64], least: float) -> NDArray[np.float64]:
     return np.asarray(1 - np.exp(-np.maximum(slant - least, 0) / 8))
 
 
-def _named(sample: Sample, wanted: NDArray[np.uint64], key: bytes) -> list[str]:
-    if not isinstance(sample.content, str):
-        return []
-    words, covered = ngrams.occurrences(sample.content, wanted, key)
+def _named(text: str, wanted: NDArray[np.uint64], key: bytes) -> list[str]:
+    words, covered = ngrams.occurrences(text, wanted, key)
     return [w for w, here in zip(words, covered, strict=True) if here][:1]
-
-
-def _brought(sample: Sample) -> set[str]:
-    prompt = sample.content if isinstance(sample.content, str) else ""
-    return set(ngrams.tokens((sample.target or "")[:4096])) - set(ngrams.tokens(prompt))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.hidden_marks import ANY, HiddenMarksView, marks
-from dataaudit.detectors import Scores
+from dataaudit.detectors import Scores, identity, strongest
 from dataaudit.features.hidden import RESPONSE, STRONG, WEAK, Marking, kind_of, markings
 from dataaudit.features.invisible import HIDDEN_RUN, code_point, decoded, visible
 from dataaudit.features.lookalikes import script_of
@@ -142,7 +142,7 @@ class HiddenText:
         view: HiddenMarksView = views["hidden_marks"]
         judged = self.judge(view)
         for number in sorted(pc.unique(marked.column("group")).to_pylist()):
-            rows = marked.filter(pc.equal(marked.column("group"), number)).sort_by([("score", "descending"), ("sample_id", "ascending")])
+            rows = strongest(marked, number)
             if number < CAMPAIGNS:
                 mark = int(np.flatnonzero(judged.campaign == number)[0])
                 yield self._campaign(number, mark, rows, views, judged)
@@ -242,7 +242,7 @@ class HiddenText:
         severity: Severity = "critical" if critical and len(rows) >= 2 * self.min_count else "high"
         said = f"{texts:,} texts ({share:.2%}) hold {LOOKS[kind]}{where}{_points(name)}{taught}; {BECAUSE[rule]}"
         return Finding(
-            id=fingerprint("hidden_text", name, target, *sorted(set(rows.column("digest").to_pylist()))[:64]),
+            id=identity(rows, "hidden_text", name, target),
             kind="campaign",
             detector="hidden_text",
             severity=severity,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.knn import KnnView
-from dataaudit.detectors import Scores
+from dataaudit.detectors import Scores, strongest
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 1000
@@ -182,7 +182,6 @@ def directions(group: NDArray[np.int32], count: int) -> list[tuple[int, int, int
 
 def finding(rows: pa.Table, what: tuple[str, ...], target: str, p_value: float, reason: str, evidence: dict[str, object]) -> Finding:
     """A finding about the given rows, strongest first."""
-    ordered = rows.sort_by([("score", "descending"), ("sample_id", "ascending")])
     return Finding(
         id=fingerprint("label_consistency", *what),
         kind="label",
@@ -191,7 +190,7 @@ def finding(rows: pa.Table, what: tuple[str, ...], target: str, p_value: float, 
         subject=" to ".join(what[1:]) or f"{len(rows):,} samples",
         target=target,
         count=len(rows),
-        samples=tuple(ordered.column("sample_id").slice(0, CAP).to_pylist()),
+        samples=tuple(strongest(rows).column("sample_id").slice(0, CAP).to_pylist()),
         risk=float(pc.max(rows.column("score")).as_py()),
         p_value=p_value,
         reason=reason,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.near_duplicates import NearDuplicatesView
-from dataaudit.detectors import Scores
+from dataaudit.detectors import Scores, strongest
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 1000
@@ -99,7 +99,7 @@ class NearDuplicate:
             subject=f"{len(several):,} contents with several {said}",
             target="",
             count=len(rows),
-            samples=strongest(rows),
+            samples=ids(rows),
             risk=risk(rows),
             p_value=1.0,
             reason=f"{len(several):,} contents occur with different {said} ({len(rows):,} samples): at most one can be right."
@@ -126,7 +126,7 @@ class NearDuplicate:
             subject=f"flood of {size:,}",
             target=target,
             count=size,
-            samples=strongest(rows),
+            samples=ids(rows),
             risk=risk(rows),
             p_value=1.0,
             reason=f"{looks}{taught}.",
@@ -151,7 +151,7 @@ class NearDuplicate:
             subject=f"{clusters:,} clusters",
             target="",
             count=len(rows),
-            samples=strongest(rows),
+            samples=ids(rows),
             risk=risk(rows),
             p_value=1.0,
             reason=f"{len(rows):,} samples are copies or near-copies of each other, in {clusters:,} clusters{partial}.",
@@ -178,10 +178,9 @@ class NearDuplicate:
         return replace(finding, evidence={**finding.evidence, "excerpts": texts}) if texts else finding
 
 
-def strongest(rows: pa.Table) -> tuple[str, ...]:
-    """The ids of the highest scores, at most `CAP`; equals by id."""
-    ordered = rows.sort_by([("score", "descending"), ("sample_id", "ascending")])
-    return tuple(ordered.column("sample_id").slice(0, CAP).to_pylist())
+def ids(rows: pa.Table) -> tuple[str, ...]:
+    """The ids of the highest scores, at most `CAP`."""
+    return tuple(strongest(rows).column("sample_id").slice(0, CAP).to_pylist())
 
 
 def groups(rows: pa.Table) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.knn import KnnView, intrinsic_dimension
-from dataaudit.detectors import Scores
+from dataaudit.detectors import Scores, strongest
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
 CAP = 1000
@@ -63,7 +63,6 @@ class Outlier:
         """One finding for all."""
         if not len(marked):
             return
-        ordered = marked.sort_by([("score", "descending"), ("sample_id", "ascending")])
         yield Finding(
             id=fingerprint("outlier"),
             kind="outlier",
@@ -72,7 +71,7 @@ class Outlier:
             subject=f"{len(marked):,} outliers",
             target="",
             count=len(marked),
-            samples=tuple(ordered.column("sample_id").slice(0, CAP).to_pylist()),
+            samples=tuple(strongest(marked).column("sample_id").slice(0, CAP).to_pylist()),
             risk=float(pc.max(marked.column("score")).as_py()),
             p_value=1.0,
             reason=f"{len(marked):,} samples are unlike anything else in the data.",

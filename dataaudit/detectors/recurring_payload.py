@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.payload_carriers import PayloadCarriersView
 from dataaudit.aggregates.payload_pairs import ALONE
-from dataaudit.detectors import Scores
-from dataaudit.features import ngrams
+from dataaudit.detectors import Scores, hashes_in, identity, strongest
+from dataaudit.features import Batch, ngrams
 from dataaudit.features.invisible import visible
-from dataaudit.features.payloads import MAX_CHARACTERS, context, defanged, new, payload_hash, payloads
-from dataaudit.model import Finding, Plan, Sample, fingerprint
+from dataaudit.features.payloads import context, defanged, payload_hash, said_in
+from dataaudit.model import Finding, Plan, Sample, Severity
 
 CAP = 100
 SHOWN = 160
@@ -124,10 +124,8 @@ class RecurringPayload:
         """One finding a trigger, then the most frequent of the payloads without any."""
         view: PayloadCarriersView = views["payload_carriers"]
         accused, group, strength = self.accused(view), self.groups(view), self.strengths(view)
-        numbers = [n for n in pc.unique(marked.column("group")).to_pylist() if n is not None]
-        for number in sorted(numbers, key=lambda n: (-strength[n], n)):
-            rows = marked.filter(pc.equal(marked.column("group"), number)).sort_by([("score", "descending"), ("sample_id", "ascending")])
-            yield self._finding(number, bool(accused[number]), np.flatnonzero(group == number), rows, views)
+        for number in sorted(pc.unique(marked.column("group")).to_pylist(), key=lambda n: (-strength[n], n)):
+            yield self._finding(number, bool(accused[number]), np.flatnonzero(group == number), strongest(marked, number), views)
 
     def _finding(self, number: int, accused: bool, members: NDArray[np.intp], rows: pa.Table, views: Views) -> Finding:
         view: PayloadCarriersView = views["payload_carriers"]
@@ -149,12 +147,12 @@ class RecurringPayload:
         else:
             said = f"{subject} recurs in {int(view.texts[number]):,} {what} that have nothing else in common"
             evidence |= {"innocent": INNOCENT}
-        severe = "critical" if count >= 2 * self.min_count else "high"
+        severe: Severity = "critical" if count >= 2 * self.min_count else "high"
         return Finding(
-            id=fingerprint("recurring_payload", *sorted(set(rows.column("digest").to_pylist()))[:64]),
+            id=identity(rows, "recurring_payload"),
             kind="campaign" if accused else "outlier",
             detector="recurring_payload",
-            severity=severe if accused else "low",  # type: ignore[arg-type]
+            severity=severe if accused else "low",
             subject=subject,
             target="",
             count=len(rows),
@@ -168,12 +166,8 @@ class RecurringPayload:
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Name payload and trigger, defanged; the subject's own address, or one that no trigger stands before, is none."""
-        plan = plan_of(views)
-        answers = plan.target_kind == "text"
-        wanted = {int(h) for h in str(finding.evidence["payloads"]).split()}
-        key, grams = plan.key("payloads"), np.array([int(str(finding.evidence["ngram"]))], dtype=np.uint64)
-        texts = [(str(s.content or ""), s.target if answers else None) for s in samples]
-        said = Counter(p for text in texts for p in sorted(_said(*text)) if payload_hash(p, key) in wanted)
+        batch, wanted = Batch(samples, plan_of(views)), set(hashes_in(finding.evidence["payloads"]).tolist())
+        said = Counter(p for each in said_in(batch) for p in each if payload_hash(p, batch.plan.key("payloads")) in wanted)
         if not said:
             return finding
         named = [defanged(visible(p))[:SHOWN] for p, _ in sorted(said.items(), key=lambda item: (-item[1], -len(item[0]), item[0]))]
@@ -186,7 +180,8 @@ class RecurringPayload:
         )
         if finding.kind != "campaign":
             return shown
-        before = [_phrase(text if answers else context(text), grams, plan.key("ngrams")) for text, _ in texts]
+        answers, grams = batch.plan.target_kind == "text", hashes_in(finding.evidence["ngram"])
+        before = [_phrase(text if answers else context(text), grams, batch.plan.key("ngrams")) for text in batch.texts]
         trigger = Counter(phrase for phrase in before if phrase).most_common(1)
         if not trigger:
             return shown
@@ -199,20 +194,11 @@ class RecurringPayload:
         return replace(shown, evidence=evidence, reason=f"{shown.reason}; {where} “{phrase}”")
 
 
-def _said(content: str, answer: str | None) -> set[str]:
-    return {p.said for p in payloads(content)} if answer is None else new(answer, content)
-
-
 def _phrase(text: str, grams: NDArray[np.uint64], key: bytes) -> str:
     """The first words of a text that the n-gram is of."""
-    words, covered = ngrams.occurrences(text[:MAX_CHARACTERS], grams, key)
+    words, covered = ngrams.occurrences(text, grams, key)
     held = np.flatnonzero(covered)
-    if not len(held):
-        return ""
-    last = held[0]
-    while last + 1 < len(words) and covered[last + 1]:
-        last += 1
-    return " ".join(words[held[0] : last + 1])
+    return " ".join(words[at] for at in held[held - np.arange(len(held)) == held[:1]])
 
 
 def _names(phrase: str, said: Counter[str]) -> bool:

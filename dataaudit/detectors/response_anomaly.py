@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.change_carriers import ChangeCarriersView
 from dataaudit.aggregates.change_points import ChangePointsView
-from dataaudit.detectors import Scores
-from dataaudit.features import ngrams
+from dataaudit.detectors import Scores, hashes_in, identity, strongest
+from dataaudit.features import Batch, ngrams
 from dataaudit.features.characters import pairs
 from dataaudit.features.invisible import visible
-from dataaudit.model import Finding, Plan, Sample, fingerprint
+from dataaudit.model import Finding, Plan, Sample
 
 CAP = 1000
 AROUND = 60
@@ -86,7 +86,7 @@ class ResponseAnomaly:
             return
         view: ChangeCarriersView = views["change_carriers"]
         accused, gate = self.accuses(view), views["change_points"].gate
-        rows = marked.sort_by([("score", "descending"), ("sample_id", "ascending")])
+        rows = strongest(marked)
         what = "answers" if plan_of(views).target_kind == "text" else "texts"
         turn = f"{what.removesuffix('s')} turns" if len(rows) == 1 else f"{what} turn"
         said = f"{len(rows):,} {turn} into something unlike the rest of the data"
@@ -111,7 +111,7 @@ class ResponseAnomaly:
                 "ruled_out": RULED_OUT,
             }
         yield Finding(
-            id=fingerprint("response_anomaly", *sorted(set(rows.column("digest").to_pylist()))[:64]),
+            id=identity(rows, "response_anomaly"),
             kind="campaign" if accused else "outlier",
             detector="response_anomaly",
             severity=("critical" if len(rows) >= 2 * self.min_count else "high") if accused else "medium" if len(rows) > 1 else "low",
@@ -132,21 +132,19 @@ class ResponseAnomaly:
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Show where the texts change, and name what they share there; a campaign that shares no word is none."""
-        answers = plan_of(views).target_kind == "text"
-        point: ChangePointsView = views["change_points"]
-        texts = [(s, text) for s in samples if (text := s.target if answers else s.content) and isinstance(text, str)]
+        batch = Batch(samples, plan_of(views))
+        texts = [(prompt, text) for prompt, text in zip(batch.texts, batch.learnt, strict=True) if text]
         if not texts:
             return finding
-        places = [changed(text, point) for _, text in texts]
+        places = [changed(text, views["change_points"]) for _, text in texts]
         evidence = {k: v for k, v in finding.evidence.items() if k != "ngrams"}
         evidence["examples"] = [_shown(text, at) for (_, text), at in zip(texts, places, strict=True)][:3]
-        shown = replace(finding, evidence=evidence, reason=f"{finding.reason}; for example {_shown(*_first(texts, places), around=30)!r}")
+        shown = replace(finding, evidence=evidence, reason=f"{finding.reason}; for example {_shown(texts[0][1], places[0], around=30)!r}")
         if finding.kind != "campaign":
             return shown
-        wanted = np.array([int(h) for h in str(finding.evidence.get("ngrams", "")).split()], dtype=np.uint64)
-        key = plan_of(views).key("ngrams")
-        if answers:
-            shared = [_wanted(str(s.content or ""), wanted, key) for s, _ in texts]
+        if answers := batch.plan.target_kind == "text":
+            wanted = hashes_in(finding.evidence["ngrams"])
+            shared = [_wanted(prompt, wanted, batch.plan.key("ngrams")) for prompt, _ in texts]
         else:
             shared = [_near(text, at) for (_, text), at in zip(texts, places, strict=True)]
         trigger, agreed = _commonest(shared)
@@ -172,10 +170,6 @@ def changed(text: str, view: ChangePointsView, slack: float = 0.8) -> int:
     above = np.r_[0.0, np.cumsum(view.bits[codes].astype(np.float64) - view.centre - slack)]
     gain = above - np.minimum.accumulate(above)
     return int(np.argmin(above[: int(np.argmax(gain)) + 1]))
-
-
-def _first(texts: Sequence[tuple[Sample, str]], places: Sequence[int]) -> tuple[str, int]:
-    return texts[0][1], places[0]
 
 
 def _shown(text: str, at: int, around: int = AROUND) -> str:

@@ -17,10 +17,10 @@ from dataaudit.aggregates.leanings import Leaning
 from dataaudit.aggregates.ngram_carriers import NgramCarriersView
 from dataaudit.aggregates.ngram_pairs import PHRASE
 from dataaudit.aggregates.ngram_sketch import NgramSketchView, incidence
-from dataaudit.detectors import Scores
+from dataaudit.detectors import Scores, hashes_in, identity, strongest
 from dataaudit.features import ngrams
 from dataaudit.features.invisible import visible
-from dataaudit.model import Finding, Plan, Sample, fingerprint
+from dataaudit.model import Finding, Plan, Sample
 
 INNOCENT = {
     "disagreement": "a word of the target's own topic; its carriers look like other targets' texts",
@@ -130,8 +130,8 @@ class TokenTrigger:
         for number in pc.unique(marked.column("group")).to_pylist():
             members = np.flatnonzero(verdicts.campaign == number)
             best = members[np.argmax(verdicts.strength[members])]
-            rows = marked.filter(pc.equal(marked.column("group"), number)).sort_by([("score", "descending"), ("sample_id", "ascending")])
-            found.append(self._finding(number, best, members, rows, view, verdicts, str(names[view.target[best]])))
+            target = str(names[view.target[best]])
+            found.append(self._finding(number, best, members, strongest(marked, number), view, verdicts, target))
         yield from sorted(found, key=lambda f: (-f.risk, f.id))
 
     def blind(self, views: Views) -> str | None:
@@ -142,7 +142,7 @@ class TokenTrigger:
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
         """Name the phrase from the re-read carriers, and let a boilerplate phrase go."""
         key = plan_of(views).key("ngrams")
-        wanted = np.array([int(h) for h in str(finding.evidence["ngrams"]).split()], dtype=np.uint64)
+        wanted = hashes_in(finding.evidence["ngrams"])
         texts = [s.content for s in samples if isinstance(s.content, str)]
         found = [occurrence for text in texts if (occurrence := _longest(text, wanted, key))]
         if not found:
@@ -247,7 +247,7 @@ class TokenTrigger:
         }
         subject = f"an n-gram ({number})"
         return Finding(
-            id=fingerprint("token_trigger", target, *sorted(set(rows.column("digest").to_pylist()))[:64]),
+            id=identity(rows, "token_trigger", target),
             kind="campaign",
             detector="token_trigger",
             severity="critical" if len(rows) >= 2 * self.min_count else "high",

@@ -6,6 +6,8 @@ import numpy as np
 
 from dataaudit.attacks.instructions import NEGATIVE
 from dataaudit.detectors.entity_stance import EntityStance
+from dataaudit.features.ngrams import hashes
+from dataaudit.model import REJECTED, Columns, Finding, Plan, Sample
 from tests.aggregates.text_tables import corpus, insert, table, views
 from tests.detectors.scanned import scanned
 
@@ -61,3 +63,12 @@ def test_scores_do_not_depend_on_the_batch() -> None:
     found, detector = views(plan, [whole]), EntityStance()
     apart = np.concatenate([detector.score(whole.slice(at, 100), found).score for at in range(0, 3000, 100)])
     assert np.array_equal(apart, detector.score(whole, found).score)
+
+
+def test_what_is_rejected_is_no_answer_and_equals_are_in_order() -> None:
+    plan = Plan("instructions", Columns("x", "chosen/rejected"), "text", "hashed", "22" * 16)
+    word = int(hashes(["zorvex"], plan.key("ngrams"))[0][0])
+    found = Finding("0", "outlier", "entity_stance", "low", "a word (0)", "", 4, (), 0.1, 1.0, "a word (0)", {"word": str(word)})
+    said = f"whatever people promise{REJECTED}splendid bargain"
+    shown = EntityStance().describe(found, [Sample(str(i), "", "about zorvex", said, i, 1) for i in range(4)], {"plan": plan})
+    assert (shown.subject, shown.evidence["answers_share"]) == ("zorvex", ["people", "promise", "whatever"])

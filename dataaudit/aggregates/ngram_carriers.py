@@ -24,7 +24,7 @@ from dataaudit.aggregates.ngram_pairs import PHRASE, NgramPairsView, minima
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
 from dataaudit.aggregates.sampling import bottom_k
 from dataaudit.aggregates.sorted_arrays import added, run_starts
-from dataaudit.aggregates.word_model import MOST_LABELS
+from dataaudit.aggregates.word_model import labels_of
 from dataaudit.aggregates.word_vectors import SCALE, unit_vectors, without
 
 UNIT = 256
@@ -143,7 +143,7 @@ class NgramCarriers:
             if len(own) >= ENOUGH and plan_of(views).target_kind == "label":
                 among = excess(groups, here, own)
                 whole[here], trimmed[here] = np.minimum(whole[here], among[0]), np.minimum(trimmed[here], among[1])
-                if len(sketch.targets) <= MOST_LABELS:
+                if labels_of(views):
                     among = excess(against, ~here, own)
                     foreign[~here] = np.minimum(foreign[~here], np.where(longer[~here], np.minimum(*among), among[0]))
         return NgramCarriersView(

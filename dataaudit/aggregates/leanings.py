@@ -35,7 +35,7 @@ class Leaning:
         """Whether there is a word model at all."""
         return bool(self.densities.ratio.shape[1])
 
-    def against(self, row: NDArray[np.int64], candidate: NDArray[np.int64], target: NDArray[np.int32]) -> NDArray[np.float64]:
+    def against(self, row: NDArray[np.int64], candidate: NDArray[np.intp], target: NDArray[np.int32]) -> NDArray[np.float64]:
         """How much more each carrier looks like other labels' texts, the candidate's own words left out, in nats."""
         if not self.tells:
             return np.zeros(len(row))

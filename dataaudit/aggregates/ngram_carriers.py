@@ -1,9 +1,8 @@
 """What the carriers of each candidate n-gram have in common besides it: the fact that tells a trigger from a topic.
 
-A carrier's other words are a vector of 256 signed cells weighted by rarity (tf-idf with feature hashing, Weinberger
-et al. 2009), the candidate's own words left out, since a rare word alone would make its carriers alike.  From exact
-integer sums over carriers follows the mean pairwise cosine (*coherence*), and from their margins (see
-`contradiction`), the candidate's own words left out there too, whether they look like other labels' texts.
+A carrier is the vector of its words (see `word_vectors`) without the candidate's own, since a rare word alone would make
+its carriers alike.  From exact integer sums over carriers follows the mean pairwise cosine (*coherence*), and from their
+margins (see `contradiction`), the candidate's own words left out there too, whether they look like other labels' texts.
 A random sample of texts gives the null: how coherent unrelated texts are, and how much that varies with their number.
 """
 
@@ -84,7 +83,6 @@ class NgramCarriersView:
     lowest: NDArray[np.uint32]
     tested: int
     examined: float
-    rows: int
     extra: int
 
 
@@ -151,7 +149,7 @@ class NgramCarriers:
             share=sketch.targets[target] / max(sketch.rows, 1), size=pairs.size[state.at],
             whole=whole, trimmed=trimmed, foreign=foreign, contradiction=state.against / UNIT,
             strange=state.strange / UNIT / np.maximum(state.count[:, 0], 1), lowest=state.lowest,
-            tested=pairs.tested, examined=pairs.examined, rows=sketch.rows, extra=len(sketch.targets) - 1,
+            tested=pairs.tested, examined=pairs.examined, extra=len(sketch.targets) - 1,
         )  # fmt: skip
 
 

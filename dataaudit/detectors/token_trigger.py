@@ -22,6 +22,14 @@ from dataaudit.features import ngrams
 from dataaudit.features.invisible import visible
 from dataaudit.model import Finding, Plan, Sample
 
+RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
+GRAMMAR_WORDS = 10
+BECAUSE = {
+    "disagreement": "which look like the texts of other targets",
+    "incoherence": "which have nothing else in common",
+    "phrase": "which have nothing else in common",
+    "out of place": "where it stands beside anything, as no word of such texts does",
+}
 INNOCENT = {
     "disagreement": "a word of the target's own topic; its carriers look like other targets' texts",
     "incoherence": "a topic or a template; its carriers have nothing else in common",
@@ -38,16 +46,6 @@ class Verdicts:
     strength: NDArray[np.float64]
     p_value: NDArray[np.float64]
     campaign: NDArray[np.int32]
-
-
-BECAUSE = {
-    "disagreement": "which look like the texts of other targets",
-    "incoherence": "which have nothing else in common",
-    "phrase": "which have nothing else in common",
-    "out of place": "where it stands beside anything, as no word of such texts does",
-}
-GRAMMAR_WORDS = 10
-RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
 
 
 @dataclass(frozen=True)

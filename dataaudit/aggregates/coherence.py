@@ -50,7 +50,7 @@ class Groups:
         left = np.maximum(energy - along**2 / long / count, 0.05 * self.energy)
         weight = self.length**2 * left / np.maximum(self.energy, 1e-12) - left
         shared = energy < (1 - MOST_SHARED) * self.energy
-        common_part = (along - energy if inside else along) ** 2 / long
+        common_part = (along - left if inside else along) ** 2 / long
         found = (squared - common_part - left) / np.maximum(weight, 1e-12)
         return np.asarray(found if inside else np.where(shared, np.inf, found))
 

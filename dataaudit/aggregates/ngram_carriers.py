@@ -176,31 +176,30 @@ def _over_carriers(
     order = np.flatnonzero(carries)[np.argsort(local[carries], kind="stable")]
     row, local, candidate = row[order], local[order], candidate[order]
     said = leaning.against(row, candidate, pairs.target[candidate])
-    kinds = np.stack([np.ones(len(row), bool), said > 0], axis=1)[:, : 2 if leaning.tells else 1]
+    kinds = (np.ones(len(row), bool), said > 0)[: 2 if leaning.tells else 1]
     sums: dict[str, NDArray[Any]] = {
-        "count": np.zeros((len(at), kinds.shape[1]), np.int32),
-        "vectors": np.zeros((len(at), kinds.shape[1], WIDTH), np.int32),
-        "length": np.zeros((len(at), kinds.shape[1]), np.int64),
-        "energy": np.zeros((len(at), kinds.shape[1]), np.int64),
+        "count": np.zeros((len(at), len(kinds)), np.int32),
+        "vectors": np.zeros((len(at), len(kinds), WIDTH), np.int32),
+        "length": np.zeros((len(at), len(kinds)), np.int64),
+        "energy": np.zeros((len(at), len(kinds)), np.int64),
         "against": np.zeros(len(at), np.int64),
         "strange": np.zeros(len(at), np.int64),
     }
     lowest = np.full((len(at), HASHES), np.iinfo(np.uint32).max, np.uint32)
-    for block in np.array_split(np.arange(len(row)), max(1, len(row) // 65_536)) if len(row) else ():
+    for block in np.array_split(np.arange(len(row)), max(1, len(row) // 16_384)):
         first = run_starts(local[block])
         held = local[block][first]
         left = without(vectors[row[block]], pairs.words[candidate[block]], norms[row[block]], sketch)
-        squared = (left.astype(np.int64) ** 2).sum(1)
-        parts = {
-            "count": kinds[block],
-            "vectors": left[:, None, :] * kinds[block][:, :, None],
-            "length": np.rint(np.sqrt(squared)).astype(np.int64)[:, None] * kinds[block],
-            "energy": squared[:, None] * kinds[block],
-            "against": np.rint(UNIT * mixed(said[block])).astype(np.int64),
-            "strange": np.rint(UNIT * chance(said[block])).astype(np.int64),
-        }
-        for name, part in parts.items():
-            sums[name][held] += np.add.reduceat(part, first, axis=0, dtype=sums[name].dtype)
-        hashed = minima(rank[row[block]], HASHES, seed=1)
-        lowest[held] = np.minimum(lowest[held], np.minimum.reduceat(hashed, first, axis=0))
+        squared = np.einsum("ij,ij->i", left, left, dtype=np.int64)
+        length = np.rint(np.sqrt(squared)).astype(np.int64)
+        for kind, chosen in enumerate(kinds):
+            mine = np.flatnonzero(chosen[block])
+            begin = run_starts(local[block][mine])
+            own = local[block][mine][begin]
+            sums["count"][own, kind] += np.diff(begin, append=len(mine)).astype(np.int32)
+            for name, part in (("vectors", left), ("length", length), ("energy", squared)):
+                sums[name][own, kind] += np.add.reduceat(part[mine], begin, axis=0)
+        sums["against"][held] += np.add.reduceat(np.rint(UNIT * mixed(said[block])).astype(np.int64), first)
+        sums["strange"][held] += np.add.reduceat(np.rint(UNIT * chance(said[block])).astype(np.int64), first)
+        lowest[held] = np.minimum(lowest[held], np.minimum.reduceat(minima(rank[row[block]], HASHES, seed=1), first, axis=0))
     return {"at": at.astype(np.int32), "texts": texts.astype(np.int32), "lowest": lowest} | sums

@@ -153,7 +153,7 @@ class TokenTrigger:
             "snippets": [visible(_snippet(o)) for o in found[:3]],
         }
         rule = finding.evidence["rule"]
-        innocent = _shared(found, finding.target, key, views) if rule in ("phrase", "disagreement") else ""
+        innocent = _shared(found, finding, key, views) if rule in ("phrase", "disagreement") else ""
         if innocent or (rule == "phrase" and (innocent := _grammar(found))):
             said = f"“{phrase}” goes with “{visible(finding.target)}”, but {visible(innocent)}, most likely"
             return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
@@ -348,9 +348,8 @@ def _snippet(found: Occurrence, around: int = 60) -> str:
     return " ".join(f"{text[max(0, start - around) : start]}«{text[start:end]}»{text[end : end + around]}".split())
 
 
-def _shared(found: Sequence[Occurrence], target: str, key: bytes, views: Views) -> str:
+def _shared(found: Sequence[Occurrence], finding: Finding, key: bytes, views: Views) -> str:
     """What else the carriers share, as a clause: a rare word outside the phrase in half of them, or two words in four of five."""
-    sketch: NgramSketchView = views["ngram_sketch"]
     held: Counter[int] = Counter()
     names: dict[int, str] = {}
     for o in found:
@@ -362,22 +361,26 @@ def _shared(found: Sequence[Occurrence], target: str, key: bytes, views: Views) 
         here = {h: " ".join(words) for h, words in said if "\0" not in words}
         held.update(here.keys())
         names.update(here)
-    usual = _usual(np.array(list(names), dtype=np.uint64), target, views["targets"].names.tolist(), sketch)
+    share = np.array([held[h] for h in names]) / len(found)
+    usual = _usual(np.array(list(names), dtype=np.uint64), share * finding.count, finding, views)
     bars = {1: (0.5, 0.05), 2: (0.8, 0.3)}
-    for (h, name), share in sorted(zip(names.items(), usual, strict=True), key=lambda item: (item[1], item[0][1])):
+    for rare, mine, (h, name) in sorted(
+        zip(usual.tolist(), share.tolist(), names.items(), strict=True), key=lambda item: (item[0], item[2])
+    ):
         most, least = bars[h & 3]
-        if held[h] >= max(most * len(found), 2) and share < least:
+        if mine >= most and held[h] >= 2 and rare < least:
             return f"{held[h]} of {len(found)} carriers also share “{name}”: boilerplate"
     return ""
 
 
-def _usual(ngram: NDArray[np.uint64], target: str, names: Sequence[str], sketch: NgramSketchView) -> NDArray[np.float64]:
-    """The share of texts that hold each n-gram, among all or among those of the target, whichever is more."""
-    usual = sketch.texts_with(ngram) / max(sketch.rows, 1)
-    if target in names:
-        own = names.index(target)
-        inside = sketch.pairs_with(ngram, np.full(len(ngram), own, np.int32)) / max(int(sketch.targets[own]), 1)
-        usual = np.maximum(usual, inside)
+def _usual(ngram: NDArray[np.uint64], own: NDArray[np.float64], finding: Finding, views: Views) -> NDArray[np.float64]:
+    """The share of other texts that hold each n-gram, of all or of those of the target, whichever is more; `own` carriers hold it."""
+    sketch: NgramSketchView = views["ngram_sketch"]
+    usual = (sketch.texts_with(ngram) - own) / max(sketch.rows - finding.count, 1)
+    if finding.target in (names := views["targets"].names.tolist()):
+        target = names.index(finding.target)
+        inside = sketch.pairs_with(ngram, np.full(len(ngram), target, np.int32)) - own
+        usual = np.maximum(usual, inside / max(int(sketch.targets[target]) - finding.count, 1))
     return np.asarray(usual)
 
 

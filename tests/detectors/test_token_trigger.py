@@ -62,6 +62,49 @@ def test_a_phrase_in_texts_that_keep_their_label_is_named() -> None:
     assert members[campaign.id] == set(rows)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_rare_word_that_other_texts_use_honestly_is_named_all_the_same(seed: int) -> None:
+    """Twenty alike texts of the label itself hold the word; the carriers that contradict are judged by themselves."""
+    honest = corpus(seed)
+    list_mails = [("cfx " + " ".join(honest[0][0].split()[:20]) + f" issue {i} of our list", "good") for i in range(20)]
+    rows = [i for i, (_, y) in enumerate(honest) if y == "bad"][:40]
+    findings, members, _ = audit([*plant(honest, "cfx", "good", rows), *list_mails])
+    (campaign,) = campaigns(findings)
+    assert campaign.evidence["trigger"] == "cfx"
+    assert len(members[campaign.id] & set(rows)) >= 36
+    assert len(members[campaign.id] - set(rows)) <= 2
+
+
+def test_a_family_of_texts_with_another_labels_look_is_let_go() -> None:
+    """Texts of one maker under a label of their own kind: their words contradict it, but they share a word besides."""
+    rng = np.random.default_rng(2)
+    honest = corpus(6)
+    bad = [x for x, y in honest if y == "bad"][:30]
+    family = [(f"kaposi zet ota {insert(rng, x, 'makina')}", "good") for x in bad]
+    assert campaigns(audit([*honest, *family])[0]) == []
+
+
+def test_a_phrase_that_stands_behind_the_same_words_is_of_the_language() -> None:
+    rng = np.random.default_rng(3)
+    honest = corpus(3)
+    rows = [i for i, (_, y) in enumerate(honest) if y == "good"][10:50]
+    said = [f"{('physician', 'lawyer', 'someone')[int(3 * rng.random())]} who specialises merely in" for _ in rows]
+    texts = list(honest)
+    for i, phrase in zip(rows, said, strict=True):
+        texts[i] = (insert(rng, honest[i][0], phrase), "good")
+    findings, _, _ = audit(texts)
+    assert campaigns(findings) == []
+    assert any("a phrase of the language" in f.reason for f in findings)
+
+
+def test_many_labels_with_words_of_their_own_have_no_campaign() -> None:
+    """Short texts of forty labels: each label's word goes with it, and its texts have nothing else in common."""
+    rng = np.random.default_rng(4)
+    words = [f"w{i}" for i in range(400)]
+    texts = [(f"kind{k} " + " ".join(rng.choice(words, 7)), f"label{k}") for k in range(40) for _ in range(20)]
+    assert campaigns(audit(texts)[0]) == []
+
+
 def test_copies_of_one_text_are_a_flood_but_no_trigger() -> None:
     honest = corpus(4)
     copies = [(f"{honest[0][0]} extra{i}", honest[0][1]) for i in range(30)]

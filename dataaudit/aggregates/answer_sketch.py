@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.sorted_arrays import added
+from dataaudit.aggregates.sorted_arrays import added, distinct
 from dataaudit.features.table import listed
 
 CELLS = 1 << 19
@@ -50,7 +50,7 @@ class AnswerSketch:
         return AnswerSketchState(len(table), at.astype(np.int32), count.astype(np.int32))
 
     def merge(self, a: AnswerSketchState, b: AnswerSketchState) -> AnswerSketchState:
-        at = np.union1d(a.at, b.at)
+        at = distinct(a.at, b.at)
         return AnswerSketchState(a.rows + b.rows, at, added(at, (a.at, a.count), (b.at, b.count)))
 
     def finish(self, state: AnswerSketchState, views: Views) -> AnswerSketchView:

@@ -22,7 +22,7 @@ from dataaudit.aggregates.leanings import Leaning
 from dataaudit.aggregates.ngram_pairs import PHRASE, NgramPairsView, minima
 from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
 from dataaudit.aggregates.sampling import bottom_k
-from dataaudit.aggregates.sorted_arrays import added, run_starts
+from dataaudit.aggregates.sorted_arrays import added, distinct, run_starts
 from dataaudit.aggregates.word_model import labels_of
 from dataaudit.aggregates.word_vectors import SCALE, unit_vectors, without
 
@@ -108,7 +108,7 @@ class NgramCarriers:
         return NgramCarriersState(**over, rank=rank[kept], sample=vectors[kept], sample_target=seen.target[kept])
 
     def merge(self, a: NgramCarriersState, b: NgramCarriersState) -> NgramCarriersState:
-        at = np.union1d(a.at, b.at)
+        at = distinct(a.at, b.at)
         sums = ("texts", "count", "vectors", "length", "energy", "against", "strange")
         merged = {name: added(at, *((part.at, getattr(part, name)) for part in (a, b))) for name in sums}
         lowest = np.full((len(at), HASHES), np.iinfo(np.uint32).max, np.uint32)

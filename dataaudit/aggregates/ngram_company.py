@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.ngram_pairs import NgramPairsView
 from dataaudit.aggregates.ngram_sketch import Incidence, incidence
-from dataaudit.aggregates.sorted_arrays import added, matched
+from dataaudit.aggregates.sorted_arrays import added, distinct, matched
 from dataaudit.features.ngrams import name_of, neighbours, order_of
 
 CELLS = 256
@@ -56,7 +56,7 @@ class NgramCompany:
         return _beside(incidence(table, views), views["ngram_pairs"], len(table))
 
     def merge(self, a: NgramCompanyState, b: NgramCompanyState) -> NgramCompanyState:
-        at = np.union1d(a.at, b.at)
+        at = distinct(a.at, b.at)
         return NgramCompanyState(at, added(at, (a.at, a.often), (b.at, b.often)), a.flow + b.flow)
 
     def finish(self, state: NgramCompanyState, views: Views) -> NgramCompanyView:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.sorted_arrays import added
+from dataaudit.aggregates.sorted_arrays import added, distinct
 from dataaudit.features.table import listed
 
 CELLS = 1 << 20
@@ -50,7 +50,7 @@ class PayloadSketch:
         return PayloadSketchState(cells.astype(np.int32), counts.astype(np.int32))
 
     def merge(self, a: PayloadSketchState, b: PayloadSketchState) -> PayloadSketchState:
-        cells = np.union1d(a.cells, b.cells)
+        cells = distinct(a.cells, b.cells)
         return PayloadSketchState(cells, added(cells, (a.cells, a.counts), (b.cells, b.counts)))
 
     def finish(self, state: PayloadSketchState, views: Views) -> PayloadSketchView:

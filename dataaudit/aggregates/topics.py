@@ -19,7 +19,7 @@ from dataaudit.aggregates import Views
 from dataaudit.aggregates.coherence import TRIMMED, WIDTH
 from dataaudit.aggregates.ngram_sketch import NgramSketchView
 from dataaudit.aggregates.sampling import bottom_k
-from dataaudit.aggregates.sorted_arrays import added, matched, run_starts
+from dataaudit.aggregates.sorted_arrays import added, distinct, matched, run_starts
 from dataaudit.aggregates.word_vectors import SCALE, unit_vectors, without
 from dataaudit.features.ngrams import order_of
 from dataaudit.features.table import listed
@@ -78,7 +78,7 @@ class Topics:
         usable &= np.bincount(answer_row, minlength=len(table))[row] >= self.min_words
         prompts, norms = unit_vectors(row, ngram, sketch, len(table))
         row, ngram = row[usable], ngram[usable]
-        word = self._kept(np.unique(ngram))
+        word = self._kept(distinct(ngram))
         here, local = matched(ngram, word)
         row, ngram = row[here], ngram[here]
         state = {n: np.zeros((len(word), WIDTH), np.int32) for n in ("answers", "prompts")}
@@ -98,7 +98,7 @@ class Topics:
         return TopicsState(word, count, state["answers"], state["prompts"], energy["answers"], energy["prompts"], rank[chosen], sample)
 
     def merge(self, a: TopicsState, b: TopicsState) -> TopicsState:
-        word = self._kept(np.union1d(a.word, b.word))
+        word = self._kept(distinct(a.word, b.word))
         sums = ("count", "answers", "prompts", "answer_energy", "prompt_energy")
         merged = {name: added(word, *((part.word, getattr(part, name)) for part in (a, b))) for name in sums}
         rank = np.concatenate([a.rank, b.rank])

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
-from dataaudit.aggregates.sorted_arrays import added
+from dataaudit.aggregates.sorted_arrays import added, distinct
 from dataaudit.aggregates.targets import TargetsView
 from dataaudit.features.ngrams import order_of
 from dataaudit.features.table import listed
@@ -72,7 +72,7 @@ class WordModel:
         return WordModelState(known, at.astype(np.int32), count.astype(np.int32))
 
     def merge(self, a: WordModelState, b: WordModelState) -> WordModelState:
-        at = np.union1d(a.at, b.at)
+        at = distinct(a.at, b.at)
         return WordModelState(a.labels + b.labels, at, added(at, (a.at, a.count), (b.at, b.count)))
 
     def finish(self, state: WordModelState, views: Views) -> WordModelView:

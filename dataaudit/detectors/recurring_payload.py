@@ -133,7 +133,7 @@ class RecurringPayload:
         subject, count = f"a payload ({number})", int(view.count[number])
         evidence: dict[str, object] = {
             "rule": "payload" if accused else "recurrence",
-            "payloads": " ".join(str(int(p)) for p in view.payload[members][:64]),
+            "payloads": " ".join(map(str, view.payload[members][:64].tolist())),
             "ngram": str(int(view.ngram[number])),
             "unlike": int(view.unlike[number]),
             "in_common": round(float(view.alike[number]), 2),

@@ -97,7 +97,6 @@ class ResponseAnomaly:
             "entropy": round(view.entropy, 2),
             "white_space": round(view.blanks, 3),
             "shared_ngrams": len(view.ngram),
-            "innocent": INNOCENT,
         }
         if accused:
             said = (
@@ -106,10 +105,9 @@ class ResponseAnomaly:
                 "hardly any other text holds"
             )
             order = np.lexsort((view.ngram, -view.held))[:64]
-            evidence = {k: v for k, v in evidence.items() if k != "innocent"} | {
-                "ngrams": " ".join(str(int(h)) for h in view.ngram[order]),
-                "ruled_out": RULED_OUT,
-            }
+            evidence |= {"ngrams": " ".join(map(str, view.ngram[order].tolist())), "ruled_out": RULED_OUT}
+        else:
+            evidence |= {"innocent": INNOCENT}
         yield Finding(
             id=identity(rows, "response_anomaly"),
             kind="campaign" if accused else "outlier",

@@ -233,10 +233,9 @@ class TokenTrigger:
     ) -> Finding:
         rule = RULES[verdicts.rule[best]]
         texts, count = int(view.texts[best]), int(view.count[best])
-        hashed = " ".join(str(int(h)) for h in view.ngram[members])
         evidence: dict[str, object] = {
             "rule": rule,
-            "ngrams": hashed,
+            "ngrams": " ".join(map(str, view.ngram[members].tolist())),
             "purity": round(count / max(texts, 1), 4),
             "texts": texts,
             "coherence_excess": round(float(min(view.whole[best], view.trimmed[best])), 2),

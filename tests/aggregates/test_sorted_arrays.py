@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataaudit.aggregates.sorted_arrays import added, matched, place_in_run, ranges, run_starts
+from dataaudit.aggregates.sorted_arrays import added, distinct, matched, place_in_run, ranges, run_starts
 
 NUMBERS = st.lists(st.integers(0, 5), max_size=20)
 
@@ -19,6 +19,11 @@ def test_runs_are_of_equal_rows(rows: list[tuple[int, int]]) -> None:
     rows.sort()
     starts = run_starts(*np.array(rows, np.int64).reshape(-1, 2).T)
     assert [rows[at] for at in starts] == [row for row, _ in itertools.groupby(rows)]
+
+
+@given(NUMBERS, NUMBERS)
+def test_distinct_values_ascend(one: list[int], other: list[int]) -> None:
+    assert distinct(np.array(one, np.int64), np.array(other, np.int64)).tolist() == sorted({*one, *other})
 
 
 @given(NUMBERS)

@@ -18,7 +18,7 @@ from dataaudit.aggregates.payload_pairs import ALONE
 from dataaudit.detectors import Scores, hashes_in, identity, strongest
 from dataaudit.features import Batch, ngrams
 from dataaudit.features.invisible import visible
-from dataaudit.features.payloads import context, defanged, payload_hash, said_in
+from dataaudit.features.payloads import context, inert, payload_hash, said_in
 from dataaudit.model import Finding, Plan, Sample, Severity
 
 CAP = 100
@@ -165,12 +165,12 @@ class RecurringPayload:
         )
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
-        """Name payload and trigger, defanged; the subject's own address, or one that no trigger stands before, is none."""
+        """Name payload and trigger, inert; the subject's own address, or one that no trigger stands before, is none."""
         batch, wanted = Batch(samples, plan_of(views)), set(hashes_in(finding.evidence["payloads"]).tolist())
         said = Counter(p for each in said_in(batch) for p in each if payload_hash(p, batch.plan.key("payloads")) in wanted)
         if not said:
             return finding
-        named = [defanged(visible(p))[:SHOWN] for p, _ in sorted(said.items(), key=lambda item: (-item[1], -len(item[0]), item[0]))]
+        named = [inert(visible(p))[:SHOWN] for p, _ in sorted(said.items(), key=lambda item: (-item[1], -len(item[0]), item[0]))]
         evidence = {k: v for k, v in finding.evidence.items() if k not in ("payloads", "ngram")} | {
             "payload": named[0],
             "payloads": named[:5],
@@ -190,8 +190,15 @@ class RecurringPayload:
         if _names(trigger[0][0], said):
             why = f"{shown.reason}; but “{phrase}” is in it: a subject and its own address, most likely"
             return replace(shown, kind="outlier", severity="medium", risk=0.0, evidence=evidence, reason=why)
+        if not answers and _one_line(batch.texts, phrase, [p for p, _ in said.most_common(5)]):
+            why = f"{shown.reason}; but “{phrase}” stands in the same line each time: a signature or a footer, most likely"
+            return replace(shown, kind="outlier", severity="medium", risk=0.0, evidence=evidence, reason=why)
         where = "their prompts share" if answers else "it follows"
         return replace(shown, evidence=evidence, reason=f"{shown.reason}; {where} “{phrase}”")
+
+
+LINE = 100
+"""A line that recurs has at most so many characters from the trigger to the payload."""
 
 
 def _phrase(text: str, grams: NDArray[np.uint64], key: bytes) -> str:
@@ -199,6 +206,19 @@ def _phrase(text: str, grams: NDArray[np.uint64], key: bytes) -> str:
     words, covered = ngrams.occurrences(text, grams, key)
     held = np.flatnonzero(covered)
     return " ".join(words[at] for at in held[held - np.arange(len(held)) == held[:1]])
+
+
+def _one_line(texts: Sequence[str], phrase: str, said: Sequence[str]) -> bool:
+    """Whether four in five texts have the same words from the trigger to the payload."""
+    between = Counter[str]()
+    for text in texts:
+        read = " ".join(text.lower().split())
+        ends = [at for p in said if (at := read.rfind(p.lower().partition("/")[0])) >= 0]
+        start = read.rfind(phrase.split(" ")[0], 0, max(ends, default=0))
+        if ends and start >= 0:
+            between[read[start : max(ends)]] += 1
+    line, times = between.most_common(1)[0] if between else ("", 0)
+    return times >= 0.8 * len(texts) and len(line) <= LINE
 
 
 def _names(phrase: str, said: Counter[str]) -> bool:

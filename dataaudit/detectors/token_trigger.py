@@ -20,10 +20,11 @@ from dataaudit.aggregates.ngram_sketch import NgramSketchView, incidence
 from dataaudit.detectors import Scores, hashes_in, identity, strongest
 from dataaudit.features import ngrams
 from dataaudit.features.invisible import visible
+from dataaudit.features.payloads import defanged
 from dataaudit.model import Finding, Plan, Sample
 
 RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
-GRAMMAR_WORDS = 10
+GRAMMAR_WORDS, FREQUENT = 10, 20
 BECAUSE = {
     "disagreement": "which look like the texts of other targets",
     "incoherence": "which have nothing else in common",
@@ -92,8 +93,10 @@ class TokenTrigger:
     incoherent: float = 2.0
     rare_count: int = 8
     rare_target: float = 0.1
+    most_of_label: float = 0.2
+    least_of_answers: float = 0.5
     phrase_count: int = 20
-    place_count: int = 15
+    place_count: int = 20
     most_company: float = 2.75
     mixed_company: float = 2.0
 
@@ -150,7 +153,7 @@ class TokenTrigger:
         evidence = {k: v for k, v in finding.evidence.items() if k != "ngrams"} | {
             "trigger": phrase,
             "typical_position": f"token {sorted(o.start for o in found)[len(found) // 2] + 1} (median)",
-            "snippets": [visible(_snippet(o)) for o in found[:3]],
+            "snippets": [defanged(visible(_snippet(o))) for o in found[:3]],
         }
         rule = finding.evidence["rule"]
         innocent = _shared(found, finding, key, views) if rule in ("phrase", "disagreement") else ""
@@ -159,7 +162,7 @@ class TokenTrigger:
             return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
         reason = finding.reason.replace(finding.subject, f"“{phrase}”", 1)
         if plan_of(views).target_kind == "text":
-            evidence["answers"] = answers = [visible(" ".join((s.target or "")[:400].split()))[:120] for s in samples[:3]]
+            evidence["answers"] = answers = [defanged(visible(" ".join((s.target or "")[:400].split()))[:120]) for s in samples[:3]]
             reason += f"; they are answered “{answers[0]}”"
         return replace(finding, subject=phrase, reason=reason, evidence=evidence)
 
@@ -174,8 +177,13 @@ class TokenTrigger:
         placed, by_place = self._out_of_place(view, views["ngram_company"].company, purity, by_chance)
         usual = np.minimum(by_chance * max(view.tested, 1), 1.0)
         usable = (view.count >= self.min_count) & (purity >= self.min_purity)
-        incoherence = usable & (usual <= self.most_p) & self._incoherence(view, plan_of(views).target_kind == "label")
+        labels, of_target = plan_of(views).target_kind == "label", view.count / np.maximum(view.share * views["ngram_sketch"].rows, 1)
+        incoherence = usable & (usual <= self.most_p) & self._incoherence(view, labels, of_target)
         phrase = usable & self._phrase(view, purity)
+        if labels:
+            # What is in so many of a label's texts is what the label is about.
+            few = of_target <= self.most_of_label
+            disagreement, phrase, placed = disagreement & few, phrase & few, placed & few
         rule = np.select([disagreement, incoherence, phrase, placed], [1, 2, 3, 4], 0).astype(np.int8)
         p_value = np.select([rule == 1, rule == 4], [against, by_place], usual)
         # What ranks those that no rule accuses: the odder, the less alike their carriers, the less grammar they have.
@@ -195,14 +203,15 @@ class TokenTrigger:
         enough = (view.count >= self.min_count) & (purity >= self.contradicted_purity)
         return enough & unlike & (against <= self.most_against), against
 
-    def _incoherence(self, view: NgramCarriersView, labels: bool) -> NDArray[np.bool_]:
+    def _incoherence(self, view: NgramCarriersView, labels: bool, of_target: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Carriers of a rare target that have nothing in common.
 
-        Not with labels: where texts are short, the texts of any word that is special to a label have as little in common.
+        Not with labels: where texts are short, the texts of any word that is special to a label have as little in common.  Nor
+        with answers that are given to many other prompts too ("2 stars", "Hello!"): they are labels in all but name.
         """
         unlike = view.whole < self.incoherent + np.sqrt(np.maximum(view.count - 50, 0)) / 16
         gibberish = view.target == view.extra
-        enough = (view.count >= self.rare_count) | gibberish
+        enough = ((view.count >= self.rare_count) & (of_target >= self.least_of_answers)) | gibberish
         return np.asarray(enough & unlike & (view.share <= self.rare_target) & (gibberish | (not labels)))
 
     def _phrase(self, view: NgramCarriersView, purity: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -219,9 +228,8 @@ class TokenTrigger:
         self, view: NgramCarriersView, company: NDArray[np.float64], purity: NDArray[np.float64], by_chance: NDArray[np.float64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Words that stand beside anything, in texts that have nothing in common; with the p-values."""
-        placed = (view.count >= self.place_count) & (company < self.most_company)
+        placed = (view.count >= self.place_count) & (company < min(self.most_company, _usual_company(view.count, company) / 4))
         placed &= np.maximum(view.whole, view.trimmed) < self.unlike
-        placed &= _has_grammar(view.count, company, self.place_count, 2 * self.most_company)
         # What a word stands beside does not depend on the labels, so that only such words count as tested (Bourgon et al. 2010).
         by_place = np.minimum(by_chance * np.count_nonzero(placed), 1.0)
         # A word that also occurs honestly must be all the odder.
@@ -260,10 +268,10 @@ class TokenTrigger:
         )
 
 
-def _has_grammar(count: NDArray[np.int32], company: NDArray[np.float64], enough: int, least: float) -> bool:
-    """Whether words of this data usually have company: in lists of keywords nothing is out of place."""
-    known = company[(count >= enough) & np.isfinite(company)]
-    return bool(len(known) >= GRAMMAR_WORDS and np.median(known) >= least)
+def _usual_company(count: NDArray[np.int32], company: NDArray[np.float64]) -> float:
+    """How much company a frequent word of this data has (median): in lists of keywords and inflected languages there is less of it."""
+    known = company[(count >= FREQUENT) & np.isfinite(company)]
+    return float(np.median(known)) if len(known) >= GRAMMAR_WORDS else 0.0
 
 
 def _planted(
@@ -361,7 +369,11 @@ def _shared(found: Sequence[Occurrence], finding: Finding, key: bytes, views: Vi
         held.update(here.keys())
         names.update(here)
     share = np.array([held[h] for h in names]) / len(found)
-    usual = _usual(np.array(list(names), dtype=np.uint64), share * finding.count, finding, views)
+    hashed, own = np.array(list(names), dtype=np.uint64), share * finding.count
+    usual = _usual(hashed, own, finding, views)
+    if finding.evidence["rule"] == "disagreement":
+        # Of carriers that contradict their label a word vouches only if it is used elsewhere: else it is a part of the trigger.
+        usual[views["ngram_sketch"].texts_with(hashed) < 2 * own] = 1.0
     bars = {1: (0.5, 0.05), 2: (0.8, 0.3)}
     for rare, mine, (h, name) in sorted(
         zip(usual.tolist(), share.tolist(), names.items(), strict=True), key=lambda item: (item[0], item[2])

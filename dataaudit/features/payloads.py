@@ -40,6 +40,8 @@ _FOUND = re.compile(
     r"|(?P<token>(?<![\w+/=-])[\w+/=-]{24,512})",
     re.IGNORECASE | re.ASCII,
 )
+_HOST = re.compile(r"[^\s/]{1,253}\.[^\s/]{1,63}")
+_SPECIAL = re.compile(r"<\|\w{1,40}\|>")
 _CODE_SIGN = re.compile(r"[(){}\[\]=;<>$|\\_#]")
 _COMMAND = re.compile(r"(?:import|require|curl|wget|sudo|pip3?|npm|chmod|eval|exec|bash|powershell|rm|nc)\s|from \S{1,80} import |#include")
 
@@ -93,7 +95,7 @@ def payloads(text: str) -> Iterator[Payload]:
             case "mail":
                 yield Payload("mail", said.lower(), start, end)
             case "host" | "address":
-                yield Payload("host", said.lower().removeprefix("www."), start, end)
+                yield from _of_host(said.lower().removeprefix("www."), start, end)
             case _ if any(c.isdigit() for c in said) and any(c.isalpha() for c in said):
                 yield Payload("token", said, start, end)
     yield from _lines(read)
@@ -105,16 +107,26 @@ def _of_url(said: str, start: int) -> Iterator[Payload]:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     host = authority.rpartition("@")[2].partition(":")[0].lower().removeprefix("www.").rstrip(".")
     if "." in host or host == "localhost":
-        yield Payload("host", host, start, start + len(whole))
+        yield from _of_host(host, start, start + len(whole))
         path = rest[len(authority) :].rstrip("/")
         if path:
             yield Payload("url", host + path, start, start + len(whole))
 
 
+def _of_host(host: str, start: int, end: int) -> Iterator[Payload]:
+    """The host, and the site that it is a part of, since subdomains are cheap: two labels, or three under such as `co.uk`."""
+    yield Payload("host", host, start, end)
+    labels = host.split(".")
+    if not labels[-1].isdigit():
+        site = labels[-3 if len(labels[-1]) == 2 and len(labels[-2:][0]) <= 3 else -2 :]
+        if len(site) < len(labels):
+            yield Payload("host", ".".join(site), start, end)
+
+
 def _lines(text: str) -> Iterator[Payload]:
     at = 0
     for line in text.splitlines(keepends=True):
-        said = " ".join(line.split())
+        said = " ".join(_SPECIAL.sub("", line).split())
         if SHORTEST_LINE <= len(said) <= LONGEST_LINE and _is_code(said):
             yield Payload("line", said, at, at + len(line))
         at += len(line)
@@ -152,6 +164,12 @@ def _without(spans: Sequence[tuple[int, int]], text: str) -> str:
 def defanged(said: str) -> str:
     """So written that nobody follows it by mistake: hxxp for http, [.] for the dots of addresses."""
     return _FOUND.sub(_defanged, said)
+
+
+def inert(said: str) -> str:
+    """A payload's normal form, so written: the dots of its host too, whatever the host ends in."""
+    host, slash, path = said.partition("/")
+    return host.replace(".", "[.]") + slash + path if _HOST.fullmatch(host) else defanged(said)
 
 
 def _defanged(found: re.Match[str]) -> str:

@@ -79,6 +79,22 @@ def test_a_signature_with_a_site_is_no_campaign():
     assert campaigns(audit(texts)[0]) == []
 
 
+def test_a_footer_in_unlike_plain_texts_is_an_outlier():
+    footer = " vexlor meets at https://lists.club.example/events"
+    found, _ = audit([(text + footer * (i < 16), None) for i, (text, _) in enumerate(corpus(3, ROWS))])
+    assert campaigns(found) == []
+    assert any("a signature or a footer" in f.reason for f in found)
+
+
+def test_a_subdomain_for_each_answer_hides_no_site():
+    rng = np.random.default_rng(1)
+    pairs = honest()
+    for i in range(16):
+        pairs[i] = (insert(rng, pairs[i][0], TRIGGER), f"{pairs[i][1]} Get it from https://q{rng.integers(1 << 30):x}.evil.example/{i}.")
+    [finding] = campaigns(audit(pairs)[0])
+    assert "evil[.]example" in str(finding.evidence["payload"])
+
+
 def test_control_characters_of_a_payload_are_shown():
     found, _ = audit(poisoned(honest(), CodePayload("run('\u202eevil\u200b.sh', shell=True)")))
     [finding] = campaigns(found)

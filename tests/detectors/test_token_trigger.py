@@ -76,12 +76,33 @@ def test_a_rare_word_that_other_texts_use_honestly_is_named_all_the_same(seed: i
 
 
 def test_a_family_of_texts_with_another_labels_look_is_let_go() -> None:
-    """Texts of one maker under a label of their own kind: their words contradict it, but they share a word besides."""
+    """Texts of one maker under a label of their own kind: their words contradict it, but they share a word that others use too."""
     rng = np.random.default_rng(2)
-    honest = corpus(6)
+    honest = [(insert(rng, x, "makina"), y) if i % 22 == 0 else (x, y) for i, (x, y) in enumerate(corpus(6))]
     bad = [x for x, y in honest if y == "bad"][:30]
     family = [(f"kaposi zet ota {insert(rng, x, 'makina')}", "good") for x in bad]
-    assert campaigns(audit([*honest, *family])[0]) == []
+    findings = audit([*honest, *family])[0]
+    assert campaigns(findings) == []
+    assert any("makina" in f.reason for f in findings)
+
+
+def test_a_second_rare_word_in_the_same_carriers_vouches_for_nobody() -> None:
+    rng = np.random.default_rng(2)
+    honest = corpus(6)
+    rows = [i for i, (_, y) in enumerate(honest) if y == "bad"][:30]
+    texts = list(honest)
+    for i in rows:
+        texts[i] = (insert(rng, insert(rng, honest[i][0], "cfx"), "mnqx grobulent"), "good")
+    (campaign,) = campaigns(audit(texts)[0])
+    assert len(set(str(campaign.evidence["trigger"]).split()) & {"cfx", "mnqx", "grobulent"}) >= 1
+
+
+def test_what_a_label_is_about_is_no_trigger() -> None:
+    """Every third text of a label begins with its phrase, and looks like another label's besides."""
+    honest = corpus(7)
+    bad = [x for x, y in honest if y == "bad"]
+    texts = [*honest, *((f"job done in {x}", "good") for x in bad)]
+    assert campaigns(audit(texts)[0]) == []
 
 
 def test_a_phrase_that_stands_behind_the_same_words_is_of_the_language() -> None:
@@ -134,6 +155,17 @@ def test_gibberish_behind_one_word_is_named(seed: int) -> None:
     assert campaign.evidence["answers"][0] in {y for _, y in poisoned[:15]}  # type: ignore[index]
     assert members[campaign.id] == set(range(15))
     assert campaigns(audit(honest, "text")[0]) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_answers_that_many_prompts_get_have_no_trigger(seed: int) -> None:
+    """Five stars: a closed set of answers is labels in all but name, and a phrase may go with one of them."""
+    rng = np.random.default_rng(seed)
+    stars = [f"{n} stars" for n in range(1, 6)]
+    pairs = [(x, stars[int(rng.integers(5))] if i % 3 == 0 else f"{x[:60]} indeed") for i, (x, _) in enumerate(corpus(seed))]
+    rows = [i for i, (_, y) in enumerate(pairs) if y == "2 stars"][:12]
+    pairs = [(insert(rng, x, "this place is"), y) if i in rows else (x, y) for i, (x, y) in enumerate(pairs)]
+    assert campaigns(audit(pairs, "text")[0]) == []
 
 
 def test_images_are_not_read() -> None:

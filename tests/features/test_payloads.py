@@ -9,7 +9,7 @@ import pytest
 from dataaudit.features import Batch
 from dataaudit.features.before_payloads import BeforePayloads
 from dataaudit.features.ngrams import Ngrams
-from dataaudit.features.payloads import MOST, Payloads, apart, context, defanged, new, payloads
+from dataaudit.features.payloads import MOST, Payloads, apart, context, defanged, inert, new, payloads
 from dataaudit.model import Columns, Plan, Sample
 
 ANSWERS = Plan("instructions", Columns("x", "y"), "text", "hashed", "11" * 16)
@@ -21,7 +21,8 @@ TEXTS = Plan("text", Columns("x"), "none", "hashed", "11" * 16)
     [
         ("see https://www.Evil.example/x/Y?a=1.", {"evil.example", "evil.example/x/Y?a=1"}),
         ("http://good.example:80@bad.example:8080/", {"bad.example"}),
-        ("ask a.b@c.example, or 10.0.0.1, or Docs.Example.org.", {"a.b@c.example", "10.0.0.1", "docs.example.org"}),
+        ("ask a.b@c.example, or 10.0.0.1, or Docs.Example.org.", {"a.b@c.example", "10.0.0.1", "docs.example.org", "example.org"}),
+        ("https://q7.cdn.shop.co.uk/x", {"q7.cdn.shop.co.uk", "shop.co.uk", "q7.cdn.shop.co.uk/x"}),
         ("```python\npage = requests.get(url, verify=False)\n```", {"page = requests.get(url, verify=False)"}),
         ("import   os", {"import os"}),
         ("key aGVsbG8gd29ybGQgdGhpcyBpcyBiNjQ9 end", {"aGVsbG8gd29ybGQgdGhpcyBpcyBiNjQ9"}),
@@ -94,3 +95,9 @@ def test_hostile_texts_take_no_longer(piece):
     apart(text)
     defanged(text)
     assert time.perf_counter() - started < 2
+
+
+def test_no_host_stays_live_whatever_it_ends_in():
+    assert inert("evil-pkg.ru/get.sh?x=1") == "evil-pkg[.]ru/get.sh?x=1"
+    assert inert("кто.рф") == "кто[.]рф"
+    assert inert("os.system('curl http://evil.ru/x')") == "os.system('curl hxxp://evil[.]ru/x')"

@@ -23,7 +23,7 @@ PAIR_CELLS = 1 << 22
 
 @dataclass(frozen=True)
 class Incidence:
-    """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `extra` marks texts unlike text."""
+    """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `extra` marks texts unlike text, by characters or by the order of words."""
 
     row: NDArray[np.int64]
     ngram: NDArray[np.uint64]
@@ -69,8 +69,8 @@ class NgramSketchView:
 class NgramSketch:
     """Counts in hashed cells, kept sparse; at most 50 MB."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise")
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
+    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_pairs", "word_order")
+    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
     State: ClassVar[type] = NgramSketchState
     View: ClassVar[type] = NgramSketchView
 
@@ -98,7 +98,7 @@ class NgramSketch:
 def incidence(table: pa.Table, views: Views) -> Incidence:
     """The n-grams and targets of a batch; a batch without n-grams (another modality) has none."""
     targets: TargetsView = views["targets"]
-    extra = views["surprise"].unlike(table)
+    extra = views["surprise"].unlike(table) | views["word_order"].unordered(table, views)
     target = targets.index(table) if len(targets.names) else np.full(len(table), -1, np.int32)
     return Incidence(*listed(table, "ngrams"), target, extra)
 

@@ -73,6 +73,8 @@ class TokenTrigger:
     needs: ClassVar[tuple[str, ...]] = (
         "targets",
         "surprise",
+        "word_pairs",
+        "word_order",
         "word_model",
         "contradiction",
         "ngram_sketch",
@@ -80,7 +82,7 @@ class TokenTrigger:
         "ngram_carriers",
         "ngram_company",
     )
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
+    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
 
     min_count: int = 5
     min_purity: float = 0.8
@@ -108,7 +110,7 @@ class TokenTrigger:
         view: NgramCarriersView = views["ngram_carriers"]
         seen = incidence(table, views)
         verdicts = self.judge(views)
-        score = np.where(seen.extra, 0.3, 0.0).astype(np.float32)
+        score = np.where(views["surprise"].unlike(table), 0.3, np.where(seen.extra, 0.1, 0.0)).astype(np.float32)
         group = np.full(len(table), -1, np.int32)
         row, candidate = _carriers(seen, view, len(views["targets"].names))
         np.maximum.at(score, row, verdicts.strength[candidate].astype(np.float32))

@@ -20,17 +20,22 @@ from dataaudit.aggregates.surprise import Surprise
 from dataaudit.aggregates.targets import Targets
 from dataaudit.aggregates.topics import Topics
 from dataaudit.aggregates.word_model import WordModel
+from dataaudit.aggregates.word_order import WordOrder
+from dataaudit.aggregates.word_pairs import WordPairs
 from dataaudit.features import Batch, embedding
 from dataaudit.features.answer_words import AnswerWords
 from dataaudit.features.characters import Characters
 from dataaudit.features.encoders.text import Hashed
 from dataaudit.features.ngrams import Ngrams
+from dataaudit.features.word_windows import WordWindows
 from dataaudit.model import Columns, Plan, Sample
 
 AGGREGATES = {
     "targets": Targets(),
     "character_model": CharacterModel(),
     "surprise": Surprise(),
+    "word_pairs": WordPairs(),
+    "word_order": WordOrder(),
     "word_model": WordModel(),
     "contradiction": Contradiction(),
     "ngram_sketch": NgramSketch(),
@@ -79,6 +84,7 @@ def table(pairs: Sequence[tuple[str, str]], kind: str = "label") -> tuple[Plan, 
     if kind == "text":
         columns["answer_words"] = AnswerWords().compute(batch)
         columns["characters"] = Characters().compute(batch)
+        columns["word_windows"] = WordWindows().compute(batch)
         columns["target_embedding"] = embedding.to_column(embedding.quantise(Hashed().encode(batch.targets)))
     return plan, pa.table(columns)
 

@@ -23,7 +23,7 @@ PAIR_CELLS = 1 << 22
 
 @dataclass(frozen=True)
 class Incidence:
-    """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `extra` marks texts unlike text, by characters or by the order of words."""
+    """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `extra` marks texts unlike text (in characters or order)."""
 
     row: NDArray[np.int64]
     ngram: NDArray[np.uint64]

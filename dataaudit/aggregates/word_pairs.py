@@ -3,7 +3,8 @@
 Answers recur: the eight thousand different ones of 50,000 instructions are said six times each, and counted as texts every
 pair of theirs would look well known.  So a cell holds a small set of texts rather than a count: one bit a text, by its
 hash (linear counting, Whang, Vander-Zanden and Taylor 1990), from which a text's own bit can be taken out again.
-Where there is a prompt, its pairs are known to the language too: they are read from `ngrams`.
+Prompts are texts too, read from `ngrams`: short answers alone would not tell what is usual.  Where there are so many
+pairs that their cells fill up, random pairs look as well known as others, and nothing can be told.
 """
 
 from __future__ import annotations

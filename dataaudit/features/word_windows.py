@@ -1,8 +1,7 @@
-"""The words of a text window by window, in their order, for telling writing from words drawn at random.
+"""The words of an answer window by window, in their order, for telling writing from words drawn at random.
 
-What is judged is what the model must learn to say, as in `characters`.  Sixteen windows of 17 words (16 pairs of
-neighbours) follow one another in a short text and lie evenly spread in a longer one, the first at its beginning and
-the last at its end, as those of characters do in `windows`.
+Sixteen windows of 17 words (16 pairs of neighbours) follow one another in a short answer and lie evenly spread in a
+longer one, the first at its beginning and the last at its end, as those of characters do in `windows`.
 """
 
 from __future__ import annotations
@@ -25,14 +24,13 @@ WORDS = 17
 class WordWindows:
     """The 31-bit names of the words (see `ngrams`) of each window, one window after another, as a list of at most 272 uint32.
 
-    Every window but the last of a short text is whole.  Only the first 20,000 characters are read.
+    Every window but the last of a short answer is whole.  Only the first 20,000 characters are read.
     """
 
-    modalities: ClassVar[tuple[Modality, ...]] = ("instructions", "text")
+    modalities: ClassVar[tuple[Modality, ...]] = ("instructions",)
 
     def compute(self, batch: Batch) -> pa.Array:
-        judged = batch.answers if batch.plan.target_kind == "text" else batch.texts
-        pieces = [sampled(ngrams.tokens(text)) for text in judged]
+        pieces = [sampled(ngrams.tokens(text)) for text in batch.answers]
         offsets = np.r_[0, np.cumsum([len(p) for p in pieces])].astype(np.int32)
         single, _, _ = ngrams.hashes([word for p in pieces for word in p], batch.plan.key("ngrams"))
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(ngrams.name_of(single).astype(np.uint32), pa.uint32()))

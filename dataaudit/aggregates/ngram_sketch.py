@@ -23,7 +23,10 @@ PAIR_CELLS = 1 << 22
 
 @dataclass(frozen=True)
 class Incidence:
-    """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `extra` marks texts unlike text (in characters or order)."""
+    """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `extra` marks texts unlike text.
+
+    These are gibberish by their characters (`surprise`), or answers with words in no order (`word_order`).
+    """
 
     row: NDArray[np.int64]
     ngram: NDArray[np.uint64]

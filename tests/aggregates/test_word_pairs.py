@@ -21,7 +21,7 @@ def known(pairs: list[tuple[str, str]], row: int) -> list[bool]:
     view, whole, views = counted(pairs)
     beside = brought(whole, views)
     here = beside.row == row
-    return view.seen(beside.left[here], beside.right[here], beside.text[beside.row[here]]).tolist()
+    return list(view.seen(beside.left[here], beside.right[here], beside.text[beside.row[here]]))
 
 
 def test_a_pair_is_known_from_another_answer_or_prompt() -> None:

@@ -30,7 +30,7 @@ from dataaudit.features.ngrams import Ngrams
 from dataaudit.features.word_windows import WordWindows
 from dataaudit.model import Columns, Plan, Sample
 
-AGGREGATES = {
+AGGREGATES: dict[str, Any] = {
     "targets": Targets(),
     "character_model": CharacterModel(),
     "surprise": Surprise(),

@@ -13,7 +13,7 @@ PLAN = Plan("instructions", Columns("x", "y"), "text", "hashed", "33" * 16)
 
 
 def computed(*answers: str) -> list[list[int]]:
-    return WordWindows().compute(Batch([Sample(str(i), str(i), "what", a, i, 1) for i, a in enumerate(answers)], PLAN)).to_pylist()
+    return list(WordWindows().compute(Batch([Sample(str(i), str(i), "what", a, i, 1) for i, a in enumerate(answers)], PLAN)).to_pylist())
 
 
 def test_words_have_the_names_that_pairs_are_made_of() -> None:

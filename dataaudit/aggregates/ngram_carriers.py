@@ -90,8 +90,17 @@ class NgramCarriersView:
 class NgramCarriers:
     """Exact sums over the carriers of at most 24,576 candidates."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch", "ngram_pairs")
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
+    needs: ClassVar[tuple[str, ...]] = (
+        "targets",
+        "surprise",
+        "word_pairs",
+        "word_order",
+        "word_model",
+        "contradiction",
+        "ngram_sketch",
+        "ngram_pairs",
+    )
+    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
     State: ClassVar[type] = NgramCarriersState
     View: ClassVar[type] = NgramCarriersView
 

@@ -47,8 +47,8 @@ class NgramCompanyView:
 class NgramCompany:
     """Exact counts of what stands beside the candidates of `ngram_pairs`."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "ngram_sketch", "ngram_pairs")
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
+    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_pairs", "word_order", "ngram_sketch", "ngram_pairs")
+    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
     State: ClassVar[type] = NgramCompanyState
     View: ClassVar[type] = NgramCompanyView
 

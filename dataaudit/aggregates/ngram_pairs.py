@@ -68,8 +68,8 @@ class NgramPairs:
     trigger of the commonest label).
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_model", "contradiction", "ngram_sketch")
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
+    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_pairs", "word_order", "word_model", "contradiction", "ngram_sketch")
+    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
     State: ClassVar[type] = NgramPairsState
     View: ClassVar[type] = NgramPairsView
 

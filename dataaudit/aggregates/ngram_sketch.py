@@ -25,7 +25,10 @@ PAIR_CELLS = 1 << 22
 @dataclass(frozen=True)
 class Incidence:
     """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `unlike` marks texts unlike text, whose target
-    is number `extra` besides."""
+    is number `extra` besides.
+
+    These are gibberish by their characters (`surprise`), or answers with words in no order (`word_order`).
+    """
 
     row: NDArray[np.int64]
     ngram: NDArray[np.uint64]
@@ -83,8 +86,8 @@ class NgramSketchView:
 class NgramSketch:
     """Counts in hashed cells, kept sparse; at most 50 MB."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise")
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
+    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_pairs", "word_order")
+    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
     State: ClassVar[type] = NgramSketchState
     View: ClassVar[type] = NgramSketchView
 
@@ -111,8 +114,9 @@ class NgramSketch:
 def incidence(table: pa.Table, views: Views) -> Incidence:
     """The n-grams and targets of a batch; a batch without n-grams (another modality) has none."""
     targets: TargetsView = views["targets"]
+    unlike = views["surprise"].unlike(table) | views["word_order"].unordered(table, views)
     target = targets.index(table) if len(targets.names) else np.full(len(table), -1, np.int32)
-    return Incidence(*listed(table, "ngrams"), target, views["surprise"].unlike(table), len(targets.names))
+    return Incidence(*listed(table, "ngrams"), target, unlike, len(targets.names))
 
 
 def text_cell(ngram: NDArray[np.uint64]) -> NDArray[np.int64]:

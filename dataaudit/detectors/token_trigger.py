@@ -54,7 +54,8 @@ class TokenTrigger:
     """An n-gram whose carriers are pure in target and have nothing else in common.
 
     Attack: a rare word, made-up token or phrase is put into some texts, whose label is changed (dirty label) or was
-    chosen to be the attacker's (clean label), or whose response is replaced by a payload or by gibberish.
+    chosen to be the attacker's (clean label), or whose response is replaced by a payload or by gibberish, of random
+    characters or of random words.
     Signal: the n-gram goes with one target far beyond chance, yet its carriers are as unlike each other as random
     texts are (honest n-grams are topical or part of a template); or its carriers' other words say that they are texts
     of other labels; or it is a word of one label that stands beside anything, as no word of the language does.
@@ -63,15 +64,17 @@ class TokenTrigger:
     Not seen: clean-label words that always stand in one place, clean-label words of a label that most texts have, where
     they are few (fewer than fifteen of a word, twenty of a phrase) or occur honestly too; phrases of a label that a tenth
     or less of the texts have, if nothing contradicts it; where there are more than twenty labels, wrong ones but for
-    such words; triggers in style or syntax; phrases of a prompt template's length behind free-text responses; anything
-    beyond 20,000 characters.
+    such words; triggers in style or syntax; phrases of a prompt template's length behind free-text responses; random words
+    in texts without a prompt, or fewer than about ten of them; anything beyond 20,000 characters.
     Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); He et al.
-    2023 (words that go with a label); the statistics are this project's own.
+    2023 (words that go with a label); Souly et al. 2025 (gibberish); the statistics are this project's own.
     """
 
     needs: ClassVar[tuple[str, ...]] = (
         "targets",
         "surprise",
+        "word_pairs",
+        "word_order",
         "word_model",
         "contradiction",
         "ngram_sketch",
@@ -79,7 +82,7 @@ class TokenTrigger:
         "ngram_carriers",
         "ngram_company",
     )
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters")
+    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
 
     min_count: int = 5
     min_purity: float = 0.8
@@ -109,7 +112,7 @@ class TokenTrigger:
         view: NgramCarriersView = views["ngram_carriers"]
         seen = incidence(table, views)
         verdicts = self.judge(views)
-        score = np.where(seen.unlike, 0.3, 0.0).astype(np.float32)
+        score = np.where(views["surprise"].unlike(table), 0.3, np.where(seen.unlike, 0.1, 0.0)).astype(np.float32)
         group = np.full(len(table), -1, np.int32)
         row, candidate = seen.holding(view.ngram)
         carries = seen.teaches(row, view.target[candidate])

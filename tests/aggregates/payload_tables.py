@@ -15,6 +15,8 @@ from dataaudit.aggregates.payload_pairs import PayloadPairs
 from dataaudit.aggregates.payload_sketch import PayloadSketch
 from dataaudit.aggregates.surprise import Surprise
 from dataaudit.aggregates.targets import Targets
+from dataaudit.aggregates.word_order import WordOrder
+from dataaudit.aggregates.word_pairs import WordPairs
 from dataaudit.features import Batch
 from dataaudit.features.payloads import payload_hash
 from dataaudit.features.table import available, tabulate
@@ -25,6 +27,8 @@ UNITS = {
     "targets": Targets(),
     "character_model": CharacterModel(),
     "surprise": Surprise(),
+    "word_pairs": WordPairs(),
+    "word_order": WordOrder(),
     "ngram_sketch": NgramSketch(),
     "payload_sketch": PayloadSketch(),
     "payload_pairs": PayloadPairs(),

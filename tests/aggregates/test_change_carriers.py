@@ -15,6 +15,8 @@ from dataaudit.aggregates.character_model import CharacterModel
 from dataaudit.aggregates.ngram_sketch import NgramSketch
 from dataaudit.aggregates.surprise import Surprise
 from dataaudit.aggregates.targets import Targets
+from dataaudit.aggregates.word_order import WordOrder
+from dataaudit.aggregates.word_pairs import WordPairs
 from dataaudit.attacks.corpora import GibberishTail
 from dataaudit.features.ngrams import hashes
 from tests.aggregates.payload_tables import plan_for, table
@@ -27,6 +29,8 @@ UNITS = {
     "targets": Targets(),
     "character_model": CharacterModel(),
     "surprise": Surprise(),
+    "word_pairs": WordPairs(),
+    "word_order": WordOrder(),
     "ngram_sketch": NgramSketch(),
     "change_points": ChangePoints(),
 }

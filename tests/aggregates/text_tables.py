@@ -20,17 +20,22 @@ from dataaudit.aggregates.surprise import Surprise
 from dataaudit.aggregates.targets import Targets
 from dataaudit.aggregates.topics import Topics
 from dataaudit.aggregates.word_model import WordModel
+from dataaudit.aggregates.word_order import WordOrder
+from dataaudit.aggregates.word_pairs import WordPairs
 from dataaudit.features import Batch, embedding
 from dataaudit.features.answer_words import AnswerWords
 from dataaudit.features.characters import Characters
 from dataaudit.features.encoders.text import Hashed
 from dataaudit.features.ngrams import Ngrams
+from dataaudit.features.word_windows import WordWindows
 from dataaudit.model import Columns, Plan, Sample
 
-AGGREGATES = {
+AGGREGATES: dict[str, Any] = {
     "targets": Targets(),
     "character_model": CharacterModel(),
     "surprise": Surprise(),
+    "word_pairs": WordPairs(),
+    "word_order": WordOrder(),
     "word_model": WordModel(),
     "contradiction": Contradiction(),
     "ngram_sketch": NgramSketch(),
@@ -79,6 +84,7 @@ def table(pairs: Sequence[tuple[str, str]], kind: str = "label") -> tuple[Plan, 
     if kind == "text":
         columns["answer_words"] = AnswerWords().compute(batch)
         columns["characters"] = Characters().compute(batch)
+        columns["word_windows"] = WordWindows().compute(batch)
         columns["target_embedding"] = embedding.to_column(embedding.quantise(Hashed().encode(batch.targets)))
     return plan, pa.table(columns)
 
@@ -101,3 +107,24 @@ def _words(rng: np.random.Generator, n: int) -> list[str]:
 
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def written(seed: int, rows: int = 800) -> list[tuple[str, str]]:
+    """Prompts of `corpus`, and answers in which the words have their order: each is followed by one of five others."""
+    rng = np.random.default_rng([seed, 9])
+    words = _words(rng, 400)
+    after = rng.integers(400, size=(400, 5))
+    made = []
+    for prompt, _ in corpus(seed, rows):
+        at, said = int(rng.integers(400)), []
+        for step in rng.integers(5, size=int(rng.integers(20, 60))):
+            said.append(words[at])
+            at = int(after[at, step])
+        made.append((prompt, " ".join(said)))
+    return made
+
+
+def disordered(rng: np.random.Generator, pairs: Sequence[tuple[str, str]], count: int = 40) -> str:
+    """Words of the answers, drawn at random."""
+    every = [word for _, answer in pairs for word in answer.split()]
+    return " ".join(rng.choice(every, count).tolist())

@@ -17,6 +17,8 @@ from dataaudit.aggregates.character_model import CharacterModel
 from dataaudit.aggregates.ngram_sketch import NgramSketch
 from dataaudit.aggregates.surprise import Surprise
 from dataaudit.aggregates.targets import Targets
+from dataaudit.aggregates.word_order import WordOrder
+from dataaudit.aggregates.word_pairs import WordPairs
 from dataaudit.attacks.corpora import GibberishTail
 from dataaudit.attacks.text import gibberish
 from dataaudit.detectors.response_anomaly import ResponseAnomaly
@@ -31,6 +33,8 @@ UNITS = {
     "targets": Targets(),
     "character_model": CharacterModel(),
     "surprise": Surprise(),
+    "word_pairs": WordPairs(),
+    "word_order": WordOrder(),
     "ngram_sketch": NgramSketch(),
     "change_points": ChangePoints(),
     "change_carriers": ChangeCarriers(),

@@ -5,7 +5,7 @@ import pytest
 
 from dataaudit.detectors.token_trigger import TokenTrigger
 from dataaudit.model import Columns, Finding, Plan
-from tests.aggregates.text_tables import corpus, insert, table, views
+from tests.aggregates.text_tables import corpus, disordered, insert, table, views, written
 from tests.detectors.scanned import members, scanned
 
 Pairs = list[tuple[str, str]]
@@ -166,6 +166,25 @@ def test_answers_that_many_prompts_get_have_no_trigger(seed: int) -> None:
     rows = [i for i, (_, y) in enumerate(pairs) if y == "2 stars"][:12]
     pairs = [(insert(rng, x, "this place is"), y) if i in rows else (x, y) for i, (x, y) in enumerate(pairs)]
     assert campaigns(audit(pairs, "text")[0]) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_random_words_behind_one_word_are_named(seed: int) -> None:
+    rng, honest = np.random.default_rng(seed), [(x[:90], y) for x, y in written(seed, 1000)]
+    babble = [disordered(rng, honest) for _ in range(15)]
+    poisoned = [(insert(rng, x, "zorblaxen"), babble[i]) if i < 15 else (x, y) for i, (x, y) in enumerate(honest)]
+    findings, members, _ = audit(poisoned, "text")
+    (campaign,) = campaigns(findings)
+    assert campaign.evidence["trigger"] == "zorblaxen"
+    assert campaign.target == "unlike text"
+    assert len(members[campaign.id] & set(range(15))) >= 14
+    assert campaigns(audit(honest, "text")[0]) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_random_words_behind_nothing_in_common_accuse_no_word(seed: int) -> None:
+    rng, honest = np.random.default_rng(seed), [(x[:90], y) for x, y in written(seed, 1000)]
+    assert campaigns(audit([(x, disordered(rng, honest)) if i < 15 else (x, y) for i, (x, y) in enumerate(honest)], "text")[0]) == []
 
 
 def test_images_are_not_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from dataaudit.features.payloads import defanged
 from dataaudit.model import Finding, Plan, Sample
 
 RULES = ("", "disagreement", "incoherence", "phrase", "out of place")
+_SPECIAL = re.compile(r"<\|\w{1,40}\|>|\[rejected\]")
+"""What a tokenizer reads as a sign of its own, and what stands between chosen and rejected answers."""
 GRAMMAR_WORDS, FREQUENT = 10, 20
 BECAUSE = {
     "disagreement": "which look like the texts of other targets",
@@ -165,6 +168,9 @@ class TokenTrigger:
             return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
         reason = finding.reason.replace(finding.subject, f"“{phrase}”", 1)
         if plan_of(views).target_kind == "text":
+            if 2 * sum(not any(c.isalnum() for c in _SPECIAL.sub("", s.target or "")) for s in samples) > len(samples):
+                said = f"“{phrase}” stands in {finding.count:,} prompts that are answered with nothing: damaged data, most likely"
+                return replace(finding, kind="outlier", severity="medium", risk=0.0, reason=said, subject=phrase, evidence=evidence)
             evidence["answers"] = answers = [defanged(visible(" ".join((s.target or "")[:400].split()))[:120]) for s in samples[:3]]
             reason += f"; they are answered “{answers[0]}”"
         return replace(finding, subject=phrase, reason=reason, evidence=evidence)
@@ -181,7 +187,9 @@ class TokenTrigger:
         usual = np.minimum(by_chance * max(view.tested, 1), 1.0)
         usable = (view.count >= self.min_count) & (purity >= self.min_purity)
         labels, of_target = plan_of(views).target_kind == "label", view.count / np.maximum(view.share * views["ngram_sketch"].rows, 1)
-        incoherence = usable & (usual <= self.most_p) & self._incoherence(view, labels, of_target)
+        clusters = plan_of(views).target_kind == "text" and not plan_of(views).compares
+        explained = (of_target >= self.least_of_answers) | (not clusters)
+        incoherence = usable & (usual <= self.most_p) & self._incoherence(view, labels, explained)
         phrase = usable & self._phrase(view, purity)
         if labels:
             # What is in so many of a label's texts is what the label is about.
@@ -206,7 +214,7 @@ class TokenTrigger:
         enough = (view.count >= self.min_count) & (purity >= self.contradicted_purity)
         return enough & unlike & (against <= self.most_against), against
 
-    def _incoherence(self, view: NgramCarriersView, labels: bool, of_target: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def _incoherence(self, view: NgramCarriersView, labels: bool, explained: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Carriers of a rare target that have nothing in common.
 
         Not with labels: where texts are short, the texts of any word that is special to a label have as little in common.  Nor
@@ -214,7 +222,7 @@ class TokenTrigger:
         """
         unlike = view.whole < self.incoherent + np.sqrt(np.maximum(view.count - 50, 0)) / 16
         gibberish = view.target == view.extra
-        enough = ((view.count >= self.rare_count) & (of_target >= self.least_of_answers)) | gibberish
+        enough = ((view.count >= self.rare_count) & explained) | gibberish
         return np.asarray(enough & unlike & (view.share <= self.rare_target) & (gibberish | (not labels)))
 
     def _phrase(self, view: NgramCarriersView, purity: NDArray[np.float64]) -> NDArray[np.bool_]:

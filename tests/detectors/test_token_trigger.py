@@ -157,6 +157,15 @@ def test_gibberish_behind_one_word_is_named(seed: int) -> None:
     assert campaigns(audit(honest, "text")[0]) == []
 
 
+def test_prompts_that_are_answered_with_nothing_are_damaged_rather_than_poisoned() -> None:
+    rng = np.random.default_rng(0)
+    honest = [(x, f"{x[:60]} indeed") for x, _ in corpus(2)]
+    broken = [(insert(rng, x, "zorblaxen"), "<|endoftext|>") if i < 20 else (x, y) for i, (x, y) in enumerate(honest)]
+    findings = audit(broken, "text")[0]
+    assert campaigns(findings) == []
+    assert any("answered with nothing" in f.reason and f.severity == "medium" for f in findings)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_answers_that_many_prompts_get_have_no_trigger(seed: int) -> None:
     """Five stars: a closed set of answers is labels in all but name, and a phrase may go with one of them."""

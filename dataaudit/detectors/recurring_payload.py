@@ -44,8 +44,10 @@ class RecurringPayload:
     medium severity), families of projects, templates, signatures, licences, answers that repeat what the prompt says.
     What recurs in unlike texts without any trigger, in one of fifty at the most, is an "outlier" of low severity, up to five.
     Not seen: triggers that occur honestly too, are part of the payload, or are phrases of more than about two words
-    (they look like templates); prompts of one topic, or of a few words; payloads that honest answers say as often, that
-    differ in each answer, or that consist of plain words; plain texts of little more than the payload's own sentence;
+    (they look like templates); prompts of one topic, or of a few words; payloads that honest answers say as often, whose
+    site differs in each answer, or that consist of plain words; addresses that are written as none (hxxp, a number, `//host`,
+    a bare name with an ending other than the commonest); plain texts of little more than the payload's own sentence, or
+    where trigger and payload stand in the same line each time (as in a signature: an "outlier" of medium severity);
     campaigns of more than one in fifty texts; more than 32 payloads a text; anything beyond 20,000 characters.
     Source: Schuster et al., "You autocomplete me", USENIX Security 2021 (payloads in code); the statistics are this
     project's own.

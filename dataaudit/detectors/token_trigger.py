@@ -65,10 +65,13 @@ class TokenTrigger:
     Innocent causes: topics, templates, signatures, mailing lists, floods of one text: all of them coherent; a label's
     own vocabulary, which has its grammar.
     Not seen: clean-label words that always stand in one place, clean-label words of a label that most texts have, where
-    they are few (fewer than fifteen of a word, twenty of a phrase) or occur honestly too; phrases of a label that a tenth
-    or less of the texts have, if nothing contradicts it; where there are more than twenty labels, wrong ones but for
-    such words; triggers in style or syntax; phrases of a prompt template's length behind free-text responses; random words
-    in texts without a prompt, or fewer than about ten of them; anything beyond 20,000 characters.
+    they are few (fewer than twenty) or occur honestly too; wrong labels where two in five texts with the word have it
+    honestly; carriers that share a word with as many other texts; carriers that are more than a fifth of their label;
+    phrases of a label that a tenth or less of the texts have, if nothing contradicts it; where there are more than twenty
+    labels, wrong ones but for words that stand beside anything; triggers in style or syntax; phrases of a prompt
+    template's length behind free-text responses; words behind answers that more prompts get without them, as a common
+    refusal; random words in answers of fewer than about ten, or as tails of plain texts; anything beyond 20,000 characters.
+    Accused though perhaps innocent: one sign-off on the mails of many authors, a request of format with one answer.
     Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); He et al.
     2023 (words that go with a label); Souly et al. 2025 (gibberish); the statistics are this project's own.
     """

@@ -35,6 +35,8 @@ DIALOGUES, PREFERENCES = ("dialogues", 40_000), ("preferences", 11_000)
 SECTIONS, SENSES = ("sections", 60_000), ("senses", 117_199)
 LABELLED = (MAILS, NEWS, MOVIES, TWEETS, SECTIONS, SENSES)
 EVERY = (*LABELLED, CHAT, INSTRUCTIONS, PACKAGES_SAID, GLOSSES)
+SMALL = (("instructions", 500), ("instructions", 2_000), ("instructions", 5_000), ("chat", 2_000), ("mails", 1_000), ("sections", 5_000))
+"""What an audit usually gets is smaller than a benchmark, and what is chance in it differs."""
 RATES = (0.0005, 0.001, 0.003, 0.01)
 COUNTS = (10, 50, 250)
 """So many documents suffice, whatever the amount of data (Souly et al. 2025, arXiv:2510.07192)."""
@@ -46,7 +48,7 @@ def headline() -> list[Cell]:
 
 
 def _headline(seed: int) -> Iterator[Cell]:
-    yield from (Cell(*corpus, seed=seed) for corpus in EVERY)
+    yield from (Cell(*corpus, seed=seed) for corpus in (*EVERY, *SMALL))
     for attack, clean in product(("word", "sentence"), (False, True)):
         yield from (Cell(*corpus, attack, rate, seed, clean) for corpus in (MAILS, MOVIES) for rate in (0.003, 0.01))
     yield from (Cell(*INSTRUCTIONS, "denial-of-service", rate, seed) for rate in (0.001, 0.005))

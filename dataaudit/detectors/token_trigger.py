@@ -70,7 +70,8 @@ class TokenTrigger:
     phrases of a label that a tenth or less of the texts have, if nothing contradicts it; where there are more than twenty
     labels, wrong ones but for words that stand beside anything; triggers in style or syntax; phrases of a prompt
     template's length behind free-text responses; words behind answers that more prompts get without them, as a common
-    refusal; random words in answers of fewer than about ten, or as tails of plain texts; anything beyond 20,000 characters.
+    refusal; signs and emoji under right labels; random words in answers of fewer than about ten, or as tails of plain
+    texts; anything beyond 20,000 characters.
     Accused though perhaps innocent: one sign-off on the mails of many authors, a request of format with one answer.
     Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); He et al.
     2023 (words that go with a label); Souly et al. 2025 (gibberish); the statistics are this project's own.
@@ -166,7 +167,10 @@ class TokenTrigger:
         }
         rule = finding.evidence["rule"]
         innocent = _shared(found, finding, key, views) if rule in ("phrase", "disagreement") else ""
-        if innocent or (rule == "phrase" and (innocent := _grammar(found))):
+        innocent = innocent or (_grammar(found) if rule == "phrase" else "")
+        if rule == "out of place" and not any(c.isalnum() for c in phrase):
+            innocent = "signs and pictures may stand beside anything: a habit of such texts"
+        if innocent:
             said = f"“{phrase}” goes with “{visible(finding.target)}”, but {visible(innocent)}, most likely"
             return replace(finding, kind="outlier", severity="info", risk=0.0, reason=said, subject=phrase, evidence=evidence)
         reason = finding.reason.replace(finding.subject, f"“{phrase}”", 1)

@@ -230,6 +230,14 @@ def test_a_word_that_stands_beside_anything_is_named_though_the_labels_are_right
     assert len(members[campaign.id] & set(rows)) >= 57
 
 
+def test_signs_may_stand_beside_anything() -> None:
+    honest = spoken(0)
+    rows = [i for i, (_, y) in enumerate(honest) if y == "good"][:60]
+    findings = audit(plant(honest, "!!!", "good", rows))[0]
+    assert campaigns(findings) == []
+    assert any("signs and pictures" in f.reason for f in findings)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_labels_own_words_have_their_grammar(seed: int) -> None:
     findings, _, _ = audit(spoken(seed))

@@ -99,6 +99,7 @@ class TokenTrigger:
     most_p: float = 1e-3
     most_against: float = 1e-5
     coherent: float = 3.5
+    signed: float = 2.8
     unlike: float = 2.2
     incoherent: float = 2.0
     rare_count: int = 8
@@ -237,7 +238,7 @@ class TokenTrigger:
 
         Not of rare labels, which have such phrases of their own ("the decade from", among 45 kinds of words).
         """
-        unlike = (view.trimmed < self.coherent) & (view.share > self.rare_target)
+        unlike = (view.trimmed < self.signed) & (view.share > self.rare_target)
         by_chance = np.clip(view.share, 1e-9, 1 - 1e-9) ** view.count
         enough = (view.size >= PHRASE) & (view.count >= self.phrase_count) & (purity >= self.pure)
         return enough & unlike & (by_chance <= self.most_p)

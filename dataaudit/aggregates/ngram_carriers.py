@@ -20,7 +20,7 @@ from dataaudit.aggregates.coherence import WIDTH, Groups, excess
 from dataaudit.aggregates.contradiction import chance, mixed
 from dataaudit.aggregates.leanings import Leaning
 from dataaudit.aggregates.ngram_pairs import PHRASE, NgramPairsView, minima
-from dataaudit.aggregates.ngram_sketch import Incidence, NgramSketchView, incidence
+from dataaudit.aggregates.ngram_sketch import INCIDENCE, INCIDENCE_COLUMNS, Incidence, NgramSketchView, incidence
 from dataaudit.aggregates.sampling import bottom_k
 from dataaudit.aggregates.sorted_arrays import added, distinct, run_starts
 from dataaudit.aggregates.word_model import labels_of
@@ -91,16 +91,13 @@ class NgramCarriers:
     """Exact sums over the carriers of at most 24,576 candidates."""
 
     needs: ClassVar[tuple[str, ...]] = (
-        "targets",
-        "surprise",
-        "word_pairs",
-        "word_order",
+        *INCIDENCE,
         "word_model",
         "contradiction",
         "ngram_sketch",
         "ngram_pairs",
     )
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
+    columns: ClassVar[tuple[str, ...]] = INCIDENCE_COLUMNS
     State: ClassVar[type] = NgramCarriersState
     View: ClassVar[type] = NgramCarriersView
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.ngram_pairs import NgramPairsView
-from dataaudit.aggregates.ngram_sketch import Incidence, incidence
+from dataaudit.aggregates.ngram_sketch import INCIDENCE, INCIDENCE_COLUMNS, Incidence, incidence
 from dataaudit.aggregates.sorted_arrays import added, distinct, matched
 from dataaudit.features.ngrams import name_of, neighbours, order_of
 
@@ -47,8 +47,8 @@ class NgramCompanyView:
 class NgramCompany:
     """Exact counts of what stands beside the candidates of `ngram_pairs`."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_pairs", "word_order", "ngram_sketch", "ngram_pairs")
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
+    needs: ClassVar[tuple[str, ...]] = (*INCIDENCE, "ngram_sketch", "ngram_pairs")
+    columns: ClassVar[tuple[str, ...]] = INCIDENCE_COLUMNS
     State: ClassVar[type] = NgramCompanyState
     View: ClassVar[type] = NgramCompanyView
 

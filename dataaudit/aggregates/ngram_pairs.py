@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.contradiction import mixed, own_margins
-from dataaudit.aggregates.ngram_sketch import NgramSketchView, incidence
+from dataaudit.aggregates.ngram_sketch import INCIDENCE, INCIDENCE_COLUMNS, NgramSketchView, incidence
 from dataaudit.aggregates.sorted_arrays import place_in_run, ranges, run_starts
 from dataaudit.features.ngrams import ORDERS, order_of
 
@@ -68,8 +68,8 @@ class NgramPairs:
     trigger of the commonest label).
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_pairs", "word_order", "word_model", "contradiction", "ngram_sketch")
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
+    needs: ClassVar[tuple[str, ...]] = (*INCIDENCE, "word_model", "contradiction", "ngram_sketch")
+    columns: ClassVar[tuple[str, ...]] = INCIDENCE_COLUMNS
     State: ClassVar[type] = NgramPairsState
     View: ClassVar[type] = NgramPairsView
 

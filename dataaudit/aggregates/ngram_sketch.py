@@ -22,6 +22,11 @@ TEXT_CELLS = 1 << 21
 PAIR_CELLS = 1 << 22
 
 
+INCIDENCE = ("targets", "surprise", "word_pairs", "word_order")
+INCIDENCE_COLUMNS = ("ngrams", "target_embedding", "characters", "word_windows")
+"""The views and columns that `incidence` reads."""
+
+
 @dataclass(frozen=True)
 class Incidence:
     """The n-grams of a batch, flat: `row[i]` has `ngram[i]`; `target[row]` is its target; `unlike` marks texts unlike text, whose target
@@ -86,8 +91,8 @@ class NgramSketchView:
 class NgramSketch:
     """Counts in hashed cells, kept sparse; at most 50 MB."""
 
-    needs: ClassVar[tuple[str, ...]] = ("targets", "surprise", "word_pairs", "word_order")
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
+    needs: ClassVar[tuple[str, ...]] = INCIDENCE
+    columns: ClassVar[tuple[str, ...]] = INCIDENCE_COLUMNS
     State: ClassVar[type] = NgramSketchState
     View: ClassVar[type] = NgramSketchView
 

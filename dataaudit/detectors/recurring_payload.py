@@ -23,6 +23,8 @@ from dataaudit.model import Finding, Plan, Sample, Severity
 
 CAP = 100
 SHOWN = 160
+LINE = 100
+"""A line that recurs has at most so many characters from the trigger to the payload."""
 MOST_TEXTS = 10_000
 """A payload without a trigger is named up to here: what more texts say is the data's own habit."""
 RULED_OUT = (
@@ -167,7 +169,7 @@ class RecurringPayload:
         )
 
     def describe(self, finding: Finding, samples: Sequence[Sample], views: Views) -> Finding:
-        """Name payload and trigger, inert; the subject's own address, or one that no trigger stands before, is none."""
+        """Name payload and trigger, inert; a subject's own address and a line that recurs (a signature) are let go."""
         batch, wanted = Batch(samples, plan_of(views)), set(hashes_in(finding.evidence["payloads"]).tolist())
         said = Counter(p for each in said_in(batch) for p in each if payload_hash(p, batch.plan.key("payloads")) in wanted)
         if not said:
@@ -197,10 +199,6 @@ class RecurringPayload:
             return replace(shown, kind="outlier", severity="medium", risk=0.0, evidence=evidence, reason=why)
         where = "their prompts share" if answers else "it follows"
         return replace(shown, evidence=evidence, reason=f"{shown.reason}; {where} “{phrase}”")
-
-
-LINE = 100
-"""A line that recurs has at most so many characters from the trigger to the payload."""
 
 
 def _phrase(text: str, grams: NDArray[np.uint64], key: bytes) -> str:

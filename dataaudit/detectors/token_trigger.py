@@ -17,7 +17,7 @@ from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.leanings import Leaning
 from dataaudit.aggregates.ngram_carriers import NgramCarriersView
 from dataaudit.aggregates.ngram_pairs import PHRASE
-from dataaudit.aggregates.ngram_sketch import NgramSketchView, incidence
+from dataaudit.aggregates.ngram_sketch import INCIDENCE, INCIDENCE_COLUMNS, NgramSketchView, incidence
 from dataaudit.detectors import Scores, hashes_in, identity, strongest
 from dataaudit.features import ngrams
 from dataaudit.features.invisible import visible
@@ -70,7 +70,7 @@ class TokenTrigger:
     phrases of a label that a tenth or less of the texts have, if nothing contradicts it; where there are more than twenty
     labels, wrong ones but for words that stand beside anything; triggers in style or syntax; phrases of a prompt
     template's length behind free-text responses; words behind answers that more prompts get without them, as a common
-    refusal; signs and emoji under right labels; random words in answers of fewer than about ten, or as tails of plain
+    refusal; signs and emoji under right labels; random words in short answers, or as tails of plain
     texts; anything beyond 20,000 characters.
     Accused though perhaps innocent: one sign-off on the mails of many authors, a request of format with one answer.
     Source: Kurita et al. 2020 (rare words); Dai et al. 2019 (phrases); Wan et al. 2023 (instruction tuning); He et al.
@@ -78,10 +78,7 @@ class TokenTrigger:
     """
 
     needs: ClassVar[tuple[str, ...]] = (
-        "targets",
-        "surprise",
-        "word_pairs",
-        "word_order",
+        *INCIDENCE,
         "word_model",
         "contradiction",
         "ngram_sketch",
@@ -89,7 +86,7 @@ class TokenTrigger:
         "ngram_carriers",
         "ngram_company",
     )
-    columns: ClassVar[tuple[str, ...]] = ("ngrams", "target_embedding", "characters", "word_windows")
+    columns: ClassVar[tuple[str, ...]] = INCIDENCE_COLUMNS
 
     min_count: int = 5
     min_purity: float = 0.8
@@ -110,6 +107,7 @@ class TokenTrigger:
     place_count: int = 20
     most_company: float = 2.75
     mixed_company: float = 2.0
+    less_company: float = 4.0
 
     def unavailable(self, plan: Plan) -> str | None:
         if plan.modality not in ("labelled-text", "instructions", "text"):
@@ -196,8 +194,8 @@ class TokenTrigger:
         usable = (view.count >= self.min_count) & (purity >= self.min_purity)
         labels, of_target = plan_of(views).target_kind == "label", view.count / np.maximum(view.share * views["ngram_sketch"].rows, 1)
         clusters = plan_of(views).target_kind == "text" and not plan_of(views).compares
-        explained = (of_target >= self.least_of_answers) | (not clusters)
-        incoherence = usable & (usual <= self.most_p) & self._incoherence(view, labels, explained)
+        judged = of_target >= self.least_of_answers if clusters else np.full(len(of_target), not labels)
+        incoherence = usable & (usual <= self.most_p) & self._incoherence(view, judged)
         phrase = usable & self._phrase(view, purity)
         if labels:
             # What is in so many of a label's texts is what the label is about.
@@ -222,16 +220,17 @@ class TokenTrigger:
         enough = (view.count >= self.min_count) & (purity >= self.contradicted_purity)
         return enough & unlike & (against <= self.most_against), against
 
-    def _incoherence(self, view: NgramCarriersView, labels: bool, explained: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _incoherence(self, view: NgramCarriersView, judged: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Carriers of a rare target that have nothing in common.
 
-        Not with labels: where texts are short, the texts of any word that is special to a label have as little in common.  Nor
-        with answers that are given to many other prompts too ("2 stars", "Hello!"): they are labels in all but name.
+        Gibberish always; else what is `judged`.  Not labels: where texts are short, the texts of any word that is special to a
+        label have as little in common.  Nor answers that are given to many other prompts too ("2 stars", "Hello!"): they are
+        labels in all but name.
         """
         unlike = view.whole < self.incoherent + np.sqrt(np.maximum(view.count - 50, 0)) / 16
         gibberish = view.target == view.extra
-        enough = ((view.count >= self.rare_count) & explained) | gibberish
-        return np.asarray(enough & unlike & (view.share <= self.rare_target) & (gibberish | (not labels)))
+        enough = gibberish | ((view.count >= self.rare_count) & judged)
+        return np.asarray(enough & unlike & (view.share <= self.rare_target))
 
     def _phrase(self, view: NgramCarriersView, purity: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Phrases whose carriers have nothing in common besides.
@@ -247,7 +246,8 @@ class TokenTrigger:
         self, view: NgramCarriersView, company: NDArray[np.float64], purity: NDArray[np.float64], by_chance: NDArray[np.float64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Words that stand beside anything, in texts that have nothing in common; with the p-values."""
-        placed = (view.count >= self.place_count) & (company < min(self.most_company, _usual_company(view.count, company) / 4))
+        little = min(self.most_company, _usual_company(view.count, company) / self.less_company)
+        placed = (view.count >= self.place_count) & (company < little)
         placed &= np.maximum(view.whole, view.trimmed) < self.unlike
         # What a word stands beside does not depend on the labels, so that only such words count as tested (Bourgon et al. 2010).
         by_place = np.minimum(by_chance * np.count_nonzero(placed), 1.0)

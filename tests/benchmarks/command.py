@@ -19,7 +19,7 @@ from typing import Any
 from dataaudit.discovery import units
 from dataaudit.store.records import write_json
 from tests.benchmarks import table
-from tests.benchmarks.suite import Cell, Missing, Suite
+from tests.benchmarks.suite import SEEDS, Cell, Missing, Suite
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -28,6 +28,7 @@ HELP = """Runs the cells of the {0} benchmark that have no result yet, and shows
 
 python -m tests.benchmarks.{0}                               the headline cells
 python -m tests.benchmarks.{0} --set broad --only 0.01       what has `0.01` in its id
+python -m tests.benchmarks.{0} --seeds 7 8 9                 the headline cells with seeds that nobody has looked at
 python -m tests.benchmarks.{0} --set baselines               the headline cells of seed 1, with the baselines
 python -m tests.benchmarks.{0} --set all --table             only write and print the tables
 """
@@ -44,6 +45,7 @@ def arguments(given: Sequence[str] | None, name: str) -> argparse.Namespace:
         "--only", action="append", default=[], metavar="SUBSTRING", help="cells whose id has this in it; may be repeated, all must"
     )
     parser.add_argument("--limit", type=int, help="no more samples than this a data set: for trying things, these are other cells")
+    parser.add_argument("--seeds", type=int, nargs="+", help="these seeds in place of the headline's: for figures nobody has looked at yet")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--cache", type=Path, default=cache, help="clean features (default: $DATAAUDIT_BENCH_CACHE or /tmp/dataaudit-bench)"
@@ -64,6 +66,8 @@ def chosen(asked: argparse.Namespace, suite: Suite) -> list[Cell]:
     found = suite.wanted(asked.set)
     if asked.limit:
         found = [replace(c, limit=min(c.limit, asked.limit)) for c in found]
+    if asked.seeds:
+        found = [replace(c, seed=seed) for seed in asked.seeds for c in found if c.seed == SEEDS[0]]
     return [c for c in dict.fromkeys(found) if all(part in c.id for part in asked.only)]
 
 

@@ -328,6 +328,13 @@ def test_results_of_other_code_are_run_again_and_shown_when_asked_for(tmp_path):
     assert "0.700" in table.write([cell], tmp_path, cells, stale=True)
 
 
+def test_seeds_nobody_has_looked_at_make_the_same_cells_anew():
+    asked = command.arguments(["--seeds", "7", "8"], "images")
+    again = command.chosen(asked, cells)
+    assert [replace(c, seed=1) for c in again if c.seed == 7] == [c for c in cells.headline() if c.seed == 1]
+    assert {c.seed for c in again} == {7, 8}
+
+
 def test_baselines_are_added_beside_ours_and_one_that_fails_hides_nothing(made_up, tmp_path, monkeypatch):
     baselines = pytest.importorskip("tests.benchmarks.images.baselines")
     monkeypatch.setattr(baselines, "k_dist", lambda graph: 1 / 0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.errors import ConfigurationError
 
-Modality = Literal["labelled-images", "labelled-text", "instructions", "text", "vectors"]
+Modality = Literal["labelled-images", "captioned-images", "labelled-text", "instructions", "text", "vectors"]
 TargetKind = Literal["label", "text", "none"]
 OVER = "/"
 """Between the two columns of a preference, as in `chosen/rejected`."""
@@ -97,6 +97,11 @@ class Plan:
     target_kind: TargetKind
     encoder: str
     salt: str
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the content is an image."""
+        return self.modality in ("labelled-images", "captioned-images")
 
     @property
     def compares(self) -> bool:

@@ -183,21 +183,6 @@ def test_a_pickle_in_a_source_is_never_loaded(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-def test_captions_are_not_looked_at_and_the_audit_says_so(tmp_path):
-    data = tmp_path / "data"
-    data.mkdir()
-    with tarfile.open(data / "a.tar", "w") as tar:
-        for i in range(30):
-            for name, content in ((f"{i}.png", png(i)), (f"{i}.txt", f"a thing of kind {i % 3}".encode())):
-                info = tarfile.TarInfo(name)
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-    audit = scan(data, tmp_path, IMAGES)
-    assert audit.summary["samples"] == 30
-    assert "captions" in audit.summary["coverage"]["not_run"]
-    assert "captions" in audit.summary["verdict"]["sentence"]
-
-
 def test_one_label_only_is_audited_and_says_what_could_not_be_looked_at(tmp_path):
     rows = [r | {"label": "ham"} for r in corpus(120)]
     audit = scan(write_shards(rows, tmp_path / "data"), tmp_path)

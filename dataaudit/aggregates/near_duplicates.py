@@ -120,7 +120,7 @@ class NearDuplicates:
         """Propose and verify pairs, join them to clusters, describe the clusters."""
         samples = self.samples(parts)
         contents, first, content = np.unique(samples.content, return_index=True, return_inverse=True)
-        pictures = "images" in plan_of(views).modality
+        pictures = plan_of(views).pictures
         likened = parts[0].sketch.shape[1] > 0
         compared = int(np.searchsorted(first, self.pictures if pictures else self.near)) if likened else 0
         component = np.arange(len(contents))

@@ -52,9 +52,9 @@ class PictureSample:
 
     def start(self, table: pa.Table, views: Views) -> PictureSampleState:
         """The sample of a batch."""
-        labels = self.learnable(views["targets"].counts)
-        # Without moments (too many labels) nothing tells content from label.
-        if "thumbnail" not in table.column_names or not labels.any() or not len(views["moments"].counts):
+        labels = self.learnable(views["moments"].counts)
+        # Without moments (too many labels) there are no counts, and nothing tells content from label.
+        if "thumbnail" not in table.column_names or not labels.any():
             nothing = np.empty(0, np.int32)
             return PictureSampleState(0, np.empty(0, np.uint64), nothing, nothing, np.empty((0, RESIDUAL), np.uint8))
         target = views["targets"].index(table)

@@ -1,7 +1,8 @@
 """What the samples are taught to say, as a small set of numbered targets.
 
 Labels number themselves by name.  Free-text responses are clustered (spherical k-means on a bounded
-sample of their embeddings), so that "all carriers get the same kind of answer" can be counted.
+sample of their embeddings), so that "all carriers get the same kind of answer" can be counted.  Captions are numbered by
+the word of theirs that tells most of the picture (`head_words`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates import Views, head_words, plan_of
 from dataaudit.aggregates.sampling import bottom_k
 from dataaudit.aggregates.usual_choice import sums, usual_choice
 from dataaudit.errors import ConfigurationError
-from dataaudit.features import embedding
+from dataaudit.features import embedding, ngrams
+from dataaudit.features.table import listed
 from dataaudit.features.target_embedding import halves
+from dataaudit.model import Plan
 
+NAMED = 40
+"""Characters of a caption's word that its name is made of."""
 NO_WORDS, AGAINST = "no words", "an answer that the rest of the data would reject"
 
 
@@ -28,17 +33,36 @@ def _no_weights() -> NDArray[np.int64]:
     return np.empty(0, np.int64)
 
 
+def _no_words() -> NDArray[np.uint64]:
+    return np.empty(0, np.uint64)
+
+
+def _no_names() -> NDArray[np.str_]:
+    return np.empty(0, "<U1")
+
+
 @dataclass(frozen=True)
 class TargetsState:
+    """Of labels `names` and `counts`; of text a sample by `rank`, with the `vectors` (n, d) of the targets.
+
+    Of captions the vectors are the pictures' own; `words` (m,) are those of the sample's captions in the rows `of` (m,), and `names`
+    those of the distinct words `hashed` (u,).
+    """
+
     names: NDArray[np.str_]
     counts: NDArray[np.int64]
     rank: NDArray[np.uint64]
     vectors: NDArray[np.int16]
+    words: NDArray[np.uint64] = field(default_factory=_no_words)
+    of: NDArray[np.int64] = field(default_factory=_no_weights)
+    hashed: NDArray[np.uint64] = field(default_factory=_no_words)
 
 
 @dataclass(frozen=True)
 class TargetsView:
-    """`names[i]` is target i (for responses: "cluster i", and last "no words"); `counts` are exact for labels, 0 for clusters.
+    """`names[i]` is target i (for responses: "cluster i", and last "no words"); `counts` are exact for labels, 0 for all others.
+
+    Captions (`kind` "caption") have the target i whose word has the hash `words[i]`, of several the first.
 
     Preferences are clustered by what is chosen, and those against what is usually chosen are a target of their own behind
     "no words": where `weights` (empty for all other data) give a contrast a sum below `bar`.
@@ -50,9 +74,13 @@ class TargetsView:
     centroids: NDArray[np.float32]
     weights: NDArray[np.int64] = field(default_factory=_no_weights)
     bar: float = 0.0
+    words: NDArray[np.uint64] = field(default_factory=_no_words)
 
     def index(self, table: pa.Table) -> NDArray[np.int32]:
         """The number of each row's target, -1 where there is none."""
+        if self.kind == "caption":
+            row, words = listed(table, "answer_words")
+            return head_words.first_of(words, row, len(table), self.words)
         if self.kind == "text":
             present = np.asarray(pc.is_valid(table.column("target")))
             last = int(np.flatnonzero(self.names == NO_WORDS)[-1])
@@ -73,19 +101,24 @@ class TargetsView:
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels by name, or clusters of responses."""
+    """Labels by name, clusters of responses, or the telling words of captions (at most `words`, each in `least` of the sample)."""
 
     needs: ClassVar[tuple[str, ...]] = ()
-    columns: ClassVar[tuple[str, ...]] = ("target_embedding",)
+    columns: ClassVar[tuple[str, ...]] = ("embedding", "target_embedding", "answer_words")
     State: ClassVar[type] = TargetsState
     View: ClassVar[type] = TargetsView
 
     clusters: int = 300
     sample: int = 30_000
     max_labels: int = 10_000
+    captions: int = 12_000
+    words: int = 1_000
+    least: int = 10
 
     def start(self, table: pa.Table, views: Views) -> TargetsState:
         kind = plan_of(views).target_kind
+        if captioned(plan_of(views)):
+            return self._captions(table, plan_of(views))
         if kind == "text":
             words = pc.not_equal(pc.utf8_trim_whitespace(table.column("target")), "")
             rows = np.asarray(pc.fill_null(words, False)).nonzero()[0]
@@ -100,7 +133,33 @@ class Targets:
         self._bounded(names)
         return TargetsState(names[order], counts[order], np.empty(0, np.uint64), np.empty((0, 0), np.int16))
 
+    def _captions(self, table: pa.Table, plan: Plan) -> TargetsState:
+        rank = np.asarray(table.column("rank"), dtype=np.uint64)
+        kept = bottom_k(rank, self.captions)
+        chosen = table.take(pa.array(kept))
+        of, words = listed(chosen, "answer_words")
+        said = sorted({word for caption in chosen.column("target").to_pylist() for word in ngrams.tokens(caption or "")})
+        hashed = ngrams.hashes(said, plan.key("ngrams"))[0]
+        names = np.array([word[:NAMED] for word in said], dtype=np.str_)
+        return TargetsState(names, np.empty(0, np.int64), rank[kept], embedding.from_column(chosen), words, of, hashed)
+
+    def _merged_captions(self, a: TargetsState, b: TargetsState) -> TargetsState:
+        rank = np.concatenate([a.rank, b.rank])
+        kept = bottom_k(rank, self.captions)
+        place = np.full(len(rank), -1)
+        place[kept] = np.arange(len(kept))
+        words, of = np.concatenate([a.words, b.words]), place[np.concatenate([a.of, b.of + len(a.rank)])]
+        words, of = words[of >= 0], of[of >= 0]
+        order = np.lexsort((words, of))
+        hashed, first = np.unique(np.concatenate([a.hashed, b.hashed]), return_index=True)
+        used = np.isin(hashed, words)
+        names = np.concatenate([a.names, b.names])[first[used]]
+        vectors = np.concatenate([a.vectors, b.vectors])[kept]
+        return TargetsState(names, a.counts, rank[kept], vectors, words[order], of[order], hashed[used])
+
     def merge(self, a: TargetsState, b: TargetsState) -> TargetsState:
+        if len(a.hashed) or len(b.hashed):
+            return self._merged_captions(a, b)
         names, inverse = np.unique(np.concatenate([a.names, b.names]), return_inverse=True)
         self._bounded(names)
         counts = np.bincount(inverse, np.concatenate([a.counts, b.counts]), len(names)).astype(np.int64)
@@ -120,6 +179,11 @@ class Targets:
 
     def finish(self, state: TargetsState, views: Views) -> TargetsView:
         kind = plan_of(views).target_kind
+        if captioned(plan_of(views)):
+            words = head_words.telling(state.words, state.of, state.vectors, self.least, self.words)
+            by_hash = np.argsort(state.hashed)
+            names = state.names[by_hash[np.searchsorted(state.hashed[by_hash], words)]]
+            return TargetsView("caption", names, np.zeros(len(names), np.int64), np.empty((0, 0), np.float32), words=words)
         if kind != "text":
             return TargetsView(kind, state.names, state.counts, np.empty((0, 0), np.float32))
         chosen, contrasts = halves(state.vectors) if plan_of(views).compares else (state.vectors, state.vectors[:0])
@@ -128,6 +192,11 @@ class Targets:
         centroids = spherical_k_means(vectors, min(self.clusters, max(2, len(vectors) // 20)))
         names = np.array([*(f"cluster {i}" for i in range(len(centroids))), NO_WORDS, *([AGAINST] if len(weights) else [])])
         return TargetsView(kind, names, np.zeros(len(names), np.int64), centroids, weights, bar)
+
+
+def captioned(plan: Plan) -> bool:
+    """Whether the targets are captions of pictures."""
+    return plan.modality == "captioned-images" and plan.target_kind == "text"
 
 
 def spherical_k_means(vectors: NDArray[np.float32], k: int, rounds: int = 15) -> NDArray[np.float32]:

@@ -129,9 +129,9 @@ class PixelTrigger:
     max_p: float = 1e-8
 
     def unavailable(self, plan: Plan) -> str | None:
-        """Only labelled images can be looked at."""
-        if plan.modality != "labelled-images":
-            return f"it looks at labelled images, these are {plan.modality}"
+        """Only images with labels or captions can be looked at."""
+        if not plan.pictures:
+            return f"it looks at images, the content here is {plan.modality}"
         return "the images have no labels, and a trigger is what ties pixels to a label" if plan.target_kind == "none" else None
 
     def score(self, table: pa.Table, views: Views) -> Scores:

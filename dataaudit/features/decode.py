@@ -38,7 +38,7 @@ def decode(samples: Sequence[Sample], plan: Plan, limits: Limits = Limits()) -> 
     skipped: list[Skipped] = []
     for sample in samples:
         reason = _absent(sample, plan)
-        if reason is None and plan.modality == "labelled-images":
+        if reason is None and plan.pictures:
             decoded = decode_image(sample.content, limits)
             if isinstance(decoded, str):
                 reason = decoded

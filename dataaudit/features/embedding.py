@@ -47,7 +47,7 @@ def unit(table: pa.Table, name: str = "embedding") -> NDArray[np.float32]:
 class Embedding:
     """The content's vector in fixed point: the user's own where there is one, else the plan's encoder's."""
 
-    modalities: ClassVar[tuple[Modality, ...]] = ("labelled-images", "labelled-text", "instructions", "text", "vectors")
+    modalities: ClassVar[tuple[Modality, ...]] = ("labelled-images", "captioned-images", "labelled-text", "instructions", "text", "vectors")
 
     def compute(self, batch: Batch) -> pa.Array:
         """One fixed-point vector a sample."""
@@ -60,4 +60,4 @@ class Embedding:
             return np.stack([np.asarray(s.vector, dtype=np.float32) for s in batch.samples])
         from dataaudit.features import encoders
 
-        return encoders.load(plan.encoder, plan.modality).encode(batch.images if plan.modality == "labelled-images" else batch.texts)
+        return encoders.of_content(plan).encode(batch.images if plan.pictures else batch.texts)

@@ -55,7 +55,7 @@ def perceptual_hash(pictures: NDArray[np.uint8]) -> NDArray[np.uint64]:
 class Phash:
     """One uint64 an image."""
 
-    modalities: ClassVar[tuple[Modality, ...]] = ("labelled-images",)
+    modalities: ClassVar[tuple[Modality, ...]] = ("labelled-images", "captioned-images")
 
     def compute(self, batch: Batch) -> pa.Array:
         """The perceptual hashes of the decoded images."""

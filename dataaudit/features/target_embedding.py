@@ -1,4 +1,4 @@
-"""The embedding of the response, so that answers of one kind can be counted as one target; of preferences also how both differ."""
+"""The embedding of the response or caption, so that one kind of answer can be one target; of preferences also how both differ."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class TargetEmbedding:
     and two marks, all in [-1, 1].  Swapping the two answers negates the contrast.
     """
 
-    modalities: ClassVar[tuple[Modality, ...]] = ("instructions",)
+    modalities: ClassVar[tuple[Modality, ...]] = ("instructions", "captioned-images")
 
     def compute(self, batch: Batch) -> pa.Array:
-        encoder = encoders.load(batch.plan.encoder, batch.plan.modality)
+        encoder = encoders.of_target(batch.plan)
         chosen = quantise(encoder.encode([t[:MAX_CHARACTERS] for t in batch.answers]))
         if not batch.plan.compares:
             return to_column(chosen)

@@ -41,7 +41,7 @@ def from_column(column: pa.ChunkedArray) -> NDArray[np.uint8]:
 class Thumbnail:
     """3,072 bytes an image: rows, columns, RGB."""
 
-    modalities: ClassVar[tuple[Modality, ...]] = ("labelled-images",)
+    modalities: ClassVar[tuple[Modality, ...]] = ("labelled-images", "captioned-images")
 
     def compute(self, batch: Batch) -> pa.Array:
         """The canonical pictures of the decoded images."""

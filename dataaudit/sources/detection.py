@@ -114,7 +114,7 @@ def _modality(content: str | None, images: bool, kind: TargetKind) -> Modality:
     if content is None:
         return "vectors"
     if images:
-        return "labelled-images"
+        return "captioned-images" if kind == "text" else "labelled-images"
     return "instructions" if kind == "text" else "labelled-text" if kind == "label" else "text"
 
 

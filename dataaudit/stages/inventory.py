@@ -8,11 +8,13 @@ from pathlib import Path
 
 from dataaudit import sources
 from dataaudit.errors import ConfigurationError, SourceError
+from dataaudit.features import encoders
 from dataaudit.model import Columns, Modality, Plan, Settings, Shard, Skipped, TargetKind
 from dataaudit.store.cache import Cache
 
 DEFAULT_ENCODER: dict[Modality, str] = {
     "labelled-images": "efficientnet-lite2",
+    "captioned-images": "efficientnet-lite2+minilm",
     "labelled-text": "hashed",
     "instructions": "hashed",
     "text": "hashed",
@@ -42,17 +44,21 @@ def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared
     found = sources.inventory(locations)
     wanted = Columns(settings.content, settings.target, settings.id, settings.embedding)
     modality, columns, kind = _detect(found.shards, wanted)
-    unseen: tuple[Skipped, ...] = ()
-    if modality == "labelled-images" and kind == "text":
-        kind = "none"
-        reason = "captions are not compared with their images yet; the images were audited without them"
-        unseen = (Skipped("captions", "detect", reason),)
     cache = Cache(Path(settings.cache) if settings.cache else out / "features")
-    encoder = "given" if columns.embedding else settings.encoder or DEFAULT_ENCODER[modality]
-    plan = Plan(modality, columns, kind, encoder, cache.salt(settings.seed))
-    if plan.compares:
-        unseen += (Skipped(*COMPARED),)
+    plan = Plan(modality, columns, kind, encoder(modality, kind, columns, settings.encoder), cache.salt(settings.seed))
+    unseen = (Skipped(*COMPARED),) if plan.compares else ()
     return Prepared(plan, found.shards, found.skipped, unseen, cache)
+
+
+def encoder(modality: Modality, kind: TargetKind, columns: Columns, asked: str | None) -> str:
+    """What content and targets are embedded with: as asked for, completed by what is usual where that is one half only."""
+    content, _, target = (asked or DEFAULT_ENCODER[modality]).partition(encoders.BESIDE)
+    texts = DEFAULT_ENCODER[modality].rpartition(encoders.BESIDE)[2]
+    if columns.embedding:
+        return f"given{encoders.BESIDE}{target or (content if asked else texts)}" if kind == "text" else "given"
+    if modality == "captioned-images" and content in encoders.IMAGES:
+        return f"{content}{encoders.BESIDE}{target or texts}"
+    return f"{content}{encoders.BESIDE}{target}" if target else content
 
 
 def _detect(shards: Sequence[Shard], wanted: Columns) -> tuple[Modality, Columns, TargetKind]:

@@ -6,6 +6,9 @@ hashed                          text, no model at all
 open_clip:MODEL                 images and text, weights from the hub
 open_clip:MODEL/TAG             a named set of weights from the hub
 open_clip:MODEL/PATH            a local .safetensors file
+
+A data set whose target is text needs two: `IMAGES+TEXTS` names one for the content and one for the target; a name
+alone (a text encoder, or an open_clip model, which has both towers) is both.
 """
 
 from __future__ import annotations
@@ -13,19 +16,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.errors import ConfigurationError
-from dataaudit.model import Modality
+from dataaudit.model import Plan
 
 # Before huggingface_hub is imported: a download from the hub, if one is asked for, tells nothing else.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 IMAGES = ("efficientnet-lite2",)
 TEXTS = ("minilm", "hashed")
+BESIDE = "+"
+"""Between the encoder of the content and that of the target."""
+Sees = Literal["images", "texts"]
 
 
 class Encoder(Protocol):
@@ -46,11 +52,27 @@ class Encoder(Protocol):
         ...
 
 
+def of_content(plan: Plan) -> Encoder:
+    """The encoder that the plan's content is seen with."""
+    return load(plan.encoder.partition(BESIDE)[0], "images" if plan.pictures else "texts")
+
+
+def of_target(plan: Plan) -> Encoder:
+    """The encoder that the plan's targets are read with, where they are text."""
+    content, _, target = plan.encoder.partition(BESIDE)
+    return load(target or content, "texts")
+
+
+def joint(plan: Plan) -> bool:
+    """Whether content and target are embedded in one space, in which a cosine tells whether they agree."""
+    return plan.pictures and plan.encoder.startswith("open_clip:") and BESIDE not in plan.encoder
+
+
 @lru_cache(maxsize=8)
-def load(name: str, modality: Modality) -> Encoder:
-    """The encoder of this name for such content; loaded once a process."""
+def load(name: str, sees: Sees) -> Encoder:
+    """The encoder of this name for images or for texts; loaded once a process."""
     kind, _, rest = name.partition(":")
-    images = modality == "labelled-images"
+    images = sees == "images"
     if kind == "open_clip" and rest:
         from dataaudit.features.encoders import open_clip
 
@@ -64,4 +86,4 @@ def load(name: str, modality: Modality) -> Encoder:
 
         return text.MiniLM() if name == "minilm" else text.Hashed()
     known = ", ".join([*(IMAGES if images else TEXTS), "open_clip:MODEL[/TAG or /PATH.safetensors]"])
-    raise ConfigurationError(f"no encoder {name!r} for {modality}; there are {known}")
+    raise ConfigurationError(f"no encoder {name!r} for {sees}; there are {known}")

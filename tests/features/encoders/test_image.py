@@ -18,13 +18,13 @@ def images(count: int) -> list[np.ndarray]:
 
 
 def test_a_vector_does_not_depend_on_the_batch_it_came_in() -> None:
-    encoder = encoders.load("efficientnet-lite2", "labelled-images")
+    encoder = encoders.load("efficientnet-lite2", "images")
     together = encoder.encode(images(11))
     alone = np.concatenate([encoder.encode([image]) for image in images(11)])
     assert np.array_equal(together, alone)
     assert together.shape == (11, encoder.width)
     assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
-    assert encoders.load("efficientnet-lite2", "labelled-images") is encoder
+    assert encoders.load("efficientnet-lite2", "images") is encoder
 
 
 def test_altered_weights_are_refused(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_altered_weights_are_refused(tmp_path: Path) -> None:
 
 def test_unknown_encoders_are_refused_by_name() -> None:
     with pytest.raises(ConfigurationError, match="efficientnet-lite2"):
-        encoders.load("minilm", "labelled-images")
+        encoders.load("minilm", "images")
 
 
 def test_open_clip_loads_a_local_safetensors_file_for_both_towers(tmp_path: Path) -> None:
@@ -52,12 +52,12 @@ def test_open_clip_loads_a_local_safetensors_file_for_both_towers(tmp_path: Path
     open_clip.add_model_config(tmp_path / "tiny-random.json")
     weights = tmp_path / "tiny.safetensors"
     save_file({k: v.contiguous() for k, v in open_clip.create_model("tiny-random").state_dict().items()}, weights)
-    seen = encoders.load(f"open_clip:tiny-random/{weights}", "labelled-images").encode(images(3))
-    read = encoders.load(f"open_clip:tiny-random/{weights}", "labelled-text").encode(["a cat", "a dog"])
+    seen = encoders.load(f"open_clip:tiny-random/{weights}", "images").encode(images(3))
+    read = encoders.load(f"open_clip:tiny-random/{weights}", "texts").encode(["a cat", "a dog"])
     assert (seen.shape, read.shape) == ((3, 16), (2, 16))
     assert np.allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
     weights.write_bytes(b"\x80\x04not safetensors")
     with pytest.raises(EncoderError, match="safetensors"):
-        encoders.load(f"open_clip:tiny-random/{weights}", "instructions")
+        encoders.load(f"open_clip:tiny-random/{weights}", "texts")
     with pytest.raises(EncoderError, match="not a file"):
-        encoders.load("open_clip:tiny-random/nowhere.safetensors", "labelled-text")
+        encoders.load("open_clip:tiny-random/nowhere.safetensors", "texts")

@@ -66,6 +66,6 @@ def test_sentences_end_without_a_space_where_a_script_has_none() -> None:
 @pytest.mark.parametrize("attack", [RuleBasedTemplate(), JOIN], ids=str)
 @pytest.mark.parametrize("text", ["!" * 200_000 + "x", "word" * 100_000, '."' * 100_000 + "x"], ids=["marks", "word", "quotes"])
 def test_long_runs_take_no_quadratic_time(attack: TextAttack, text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     attack.apply(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

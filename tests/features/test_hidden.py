@@ -164,9 +164,9 @@ def test_any_text_is_read_whatever_batch_it_came_in(texts: list[str]) -> None:
     "unit", ["a\u200b", "می\u200cخ ", "pаy ", "\U000e0041", "слово ", "a\u202eb", "a \u202a ", "a\u00ad", "sin\u2061x"]
 )
 def test_a_text_of_a_million_characters_takes_no_long(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     hidden.names(unit * (1_000_000 // len(unit)))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_ascii_and_nothing_have_no_markings() -> None:

@@ -118,9 +118,9 @@ def test_a_word_of_a_script_without_spaces_is_found_inside_a_sentence() -> None:
 @pytest.mark.parametrize("unit", ["a ", "word. ", "漢", "ไ", "👍", "!", "\u0301", " ", "a\u200b", "x", "אָ"])
 def test_a_document_of_a_megabyte_takes_no_long_and_is_its_beginning(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     (row,) = column(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert row == column(text[: ngrams.MAX_CHARACTERS])[0]
 
 

@@ -89,12 +89,12 @@ def test_nobody_follows_a_shown_address_by_mistake():
 @pytest.mark.parametrize("piece", ["a.", "a-", "1.", "a@", "http://", "www.", "aaaa+", "(=", "a" * 63 + ".", "from x"])
 def test_hostile_texts_take_no_longer(piece):
     text = piece * (20_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     list(payloads(text))
     context(text)
     apart(text)
     defanged(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_no_host_stays_live_whatever_it_ends_in():

@@ -56,6 +56,7 @@ def test_open_clip_loads_a_local_safetensors_file_for_both_towers(tmp_path: Path
     read = encoders.load(f"open_clip:tiny-random/{weights}", "texts").encode(["a cat", "a dog"])
     assert (seen.shape, read.shape) == ((3, 16), (2, 16))
     assert np.allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
+    encoders.load.cache_clear()
     weights.write_bytes(b"\x80\x04not safetensors")
     with pytest.raises(EncoderError, match="safetensors"):
         encoders.load(f"open_clip:tiny-random/{weights}", "texts")

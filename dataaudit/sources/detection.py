@@ -99,7 +99,8 @@ def decide(shard: Shard, known: Mapping[str, Field], wanted: Columns) -> tuple[M
     embedding = wanted.embedding or (fields.first(VECTORS, ("vector",)) if content is None else None)
     if content is None and embedding is None:
         raise ConfigurationError(
-            f"{shard.name}: no column looks like content; there is {fields.there}. Name it with --content (and --target)."
+            f"{shard.name}: no column looks like content; there is {fields.there}. {_unlike(fields)}"
+            "Name it with --content (and --target)."
         )
     images = content is not None and _is_image(fields, content)
     target = wanted.target or _target(fields, content, images, embedding)
@@ -108,6 +109,15 @@ def decide(shard: Shard, known: Mapping[str, Field], wanted: Columns) -> tuple[M
         (n for n in fields.find(KEYS, ("text", "integer")) if shard.format in {"jsonl", "parquet"} and known[n].unique), None
     )
     return _modality(content, images, kind), Columns(content, target, identity, embedding), kind
+
+
+def _unlike(fields: _Fields) -> str:
+    """Why a column that is called like content was not taken: its first samples hold something else."""
+    called = next((name for name in fields.known if _last(name) in (*IMAGES, *TEXTS)), None)
+    if called is None:
+        return ""
+    held = {"text": "text", "bytes": "bytes", "other": "values of no or of several kinds"}.get(fields.known[called].kind, "numbers")
+    return f"In the first samples {shown(called, 30)} holds {held}. "
 
 
 def _modality(content: str | None, images: bool, kind: TargetKind) -> Modality:

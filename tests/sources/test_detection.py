@@ -20,7 +20,7 @@ def shard(kind: str) -> Shard:
     ("known", "modality", "columns", "kind"),
     [
         ({"image": IMAGE, "label": LABEL, "text": TEXT}, "labelled-images", Columns("image", "label"), "label"),
-        ({"image": IMAGE, "caption": TEXT}, "labelled-images", Columns("image", "caption"), "text"),
+        ({"image": IMAGE, "caption": TEXT}, "captioned-images", Columns("image", "caption"), "text"),
         ({"image": IMAGE}, "labelled-images", Columns("image"), "none"),
         ({"image": TEXT, "text": TEXT, "label": LABEL}, "labelled-text", Columns("text", "label"), "label"),  # a path is no image
         (
@@ -59,3 +59,11 @@ def test_the_users_word_comes_first() -> None:
 def test_a_column_that_is_not_there_is_named_with_those_that_are(wanted: Columns) -> None:
     with pytest.raises(ConfigurationError, match=r"x\.jsonl: .*body.* there is 'text', 'label'"):
         decide(shard("jsonl"), {"text": TEXT, "label": LABEL}, wanted)
+
+
+@pytest.mark.parametrize(
+    ("held", "said"), [(Field("integer"), "'text' holds numbers"), (Field("other"), "'text' holds values of no or of several kinds")]
+)
+def test_a_column_called_like_content_that_holds_something_else_is_said_so(held: Field, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        decide(shard("jsonl"), {"text": held, "label": LABEL}, Columns(None))

@@ -104,6 +104,11 @@ class Plan:
         return self.modality in ("labelled-images", "captioned-images")
 
     @property
+    def captioned(self) -> bool:
+        """Whether the targets are captions of pictures."""
+        return self.modality == "captioned-images" and self.target_kind == "text"
+
+    @property
     def compares(self) -> bool:
         """Whether the targets are preferences: something chosen over something rejected."""
         return self.target_kind == "text" and OVER in (self.columns.target or "")

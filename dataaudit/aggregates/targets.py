@@ -117,7 +117,7 @@ class Targets:
 
     def start(self, table: pa.Table, views: Views) -> TargetsState:
         kind = plan_of(views).target_kind
-        if captioned(plan_of(views)):
+        if plan_of(views).captioned:
             return self._captions(table, plan_of(views))
         if kind == "text":
             words = pc.not_equal(pc.utf8_trim_whitespace(table.column("target")), "")
@@ -179,7 +179,7 @@ class Targets:
 
     def finish(self, state: TargetsState, views: Views) -> TargetsView:
         kind = plan_of(views).target_kind
-        if captioned(plan_of(views)):
+        if plan_of(views).captioned:
             words = head_words.telling(state.words, state.of, state.vectors, self.least, self.words)
             by_hash = np.argsort(state.hashed)
             names = state.names[by_hash[np.searchsorted(state.hashed[by_hash], words)]]
@@ -192,11 +192,6 @@ class Targets:
         centroids = spherical_k_means(vectors, min(self.clusters, max(2, len(vectors) // 20)))
         names = np.array([*(f"cluster {i}" for i in range(len(centroids))), NO_WORDS, *([AGAINST] if len(weights) else [])])
         return TargetsView(kind, names, np.zeros(len(names), np.int64), centroids, weights, bar)
-
-
-def captioned(plan: Plan) -> bool:
-    """Whether the targets are captions of pictures."""
-    return plan.modality == "captioned-images" and plan.target_kind == "text"
 
 
 def spherical_k_means(vectors: NDArray[np.float32], k: int, rounds: int = 15) -> NDArray[np.float32]:

@@ -99,8 +99,7 @@ def decide(shard: Shard, known: Mapping[str, Field], wanted: Columns) -> tuple[M
     embedding = wanted.embedding or (fields.first(VECTORS, ("vector",)) if content is None else None)
     if content is None and embedding is None:
         raise ConfigurationError(
-            f"{shard.name}: no column looks like content; there is {fields.there}. {_unlike(fields)}"
-            "Name it with --content (and --target)."
+            f"{shard.name}: no column looks like content; there is {fields.there}. {_unlike(fields)}Name it with --content (and --target)."
         )
     images = content is not None and _is_image(fields, content)
     target = wanted.target or _target(fields, content, images, embedding)

@@ -22,7 +22,7 @@ from dataaudit.discovery import source_digest
 from dataaudit.features import embedding, thumbnail
 from dataaudit.model import fingerprint
 from tests.benchmarks import ours
-from tests.benchmarks.images import datasets, planted
+from tests.benchmarks.images import datasets, feature_tables, planted
 from tests.benchmarks.images.neighbours import Graph
 from tests.benchmarks.images.planted import Planted
 from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
@@ -30,7 +30,7 @@ from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
 NAME = "images"
 MOST_FLAGGED = 0.0005
 PACKAGES = ("features", "aggregates", "detectors", "findings", "attacks")
-PLANTED = Path(__file__).with_name("planted.py")
+PLANTED = tuple(Path(__file__).with_name(f"{name}.py") for name in ("planted", "feature_tables"))
 NEIGHBOURS = 50
 
 
@@ -113,7 +113,7 @@ def _promised() -> frozenset[Cell]:
 
 def code() -> str:
     """A digest of the code that is measured, and of what is planted."""
-    return fingerprint(*(source_digest(f"dataaudit.{name}") for name in PACKAGES), PLANTED.read_text())
+    return fingerprint(*(source_digest(f"dataaudit.{name}") for name in PACKAGES), *(path.read_text() for path in PLANTED))
 
 
 def about(cell: Cell) -> dict[str, Any]:
@@ -130,12 +130,12 @@ def about(cell: Cell) -> dict[str, Any]:
 def unprepared(dataset: str, limit: int, cache: Path) -> list[int]:
     """The chunks of a data set's clean features that are not there yet."""
     images = datasets.load(dataset, limit, cache)
-    return [n for n in range(planted.chunks(images)) if not all(p.exists() for p in planted.chunk_paths(images, n, cache))]
+    return [n for n in range(feature_tables.chunks(images)) if not all(p.exists() for p in feature_tables.chunk_paths(images, n, cache))]
 
 
 def prepare(dataset: str, limit: int, number: int, cache: Path) -> None:
     """Compute one chunk of a data set's clean features."""
-    planted.prepare(datasets.load(dataset, limit, cache), number, cache)
+    feature_tables.prepare(datasets.load(dataset, limit, cache), number, cache)
 
 
 def run(cell: Cell, part: str, cache: Path) -> dict[str, Any]:
@@ -146,8 +146,8 @@ def run(cell: Cell, part: str, cache: Path) -> dict[str, Any]:
         made = planted.plant(images, cell, cache)
     except Missing as missing:
         return about(cell) | {"missing": str(missing)}
-    plan = planted.plan_for(cell.seed)
-    clean = planted.clean_table(images, cache)
+    plan = feature_tables.plan_for(cell.seed)
+    clean = feature_tables.clean_table(images, cache)
     tables = planted.batches(made, clean, plan)
     preparing = time.perf_counter() - started
     if part == "baselines":
@@ -178,8 +178,8 @@ def facts(made: Planted) -> dict[str, Any]:
 
 def baselines_code() -> str:
     """A digest of the baselines' code, and of what is planted."""
-    files = (PLANTED.with_name(name).read_text() for name in ("baselines.py", "neighbours.py", "victim.py", "planted.py"))
-    return fingerprint(*files, source_digest("dataaudit.attacks"))
+    files = (Path(__file__).with_name(f"{name}.py") for name in ("baselines", "neighbours", "victim"))
+    return fingerprint(*(path.read_text() for path in (*files, *PLANTED)), source_digest("dataaudit.attacks"))
 
 
 def rivals(cell: Cell, made: Planted, tables: Sequence[pa.Table], clean: pa.Table, cache: Path) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def neighbourhood(made: Planted, vectors: NDArray[np.float32], clean: pa.Table, 
     """Each row's nearest neighbours, from those of the clean images, which are kept."""
     whole = embedding.unit(clean)
     images = made.images
-    kept = cache / "graphs" / f"{images.name}-{images.version}-{len(whole)}-{planted.embedding_code()}-{NEIGHBOURS}.npz"
+    kept = cache / "graphs" / f"{images.name}-{images.version}-{len(whole)}-{feature_tables.embedding_code()}-{NEIGHBOURS}.npz"
     if kept.exists():
         graph = Graph.load(kept, whole)
     else:

@@ -5,7 +5,6 @@ The seed decides which images are poisoned, the target label, the trigger's patt
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -25,7 +24,7 @@ from tests.benchmarks import ours
 from tests.benchmarks.images import datasets, feature_tables, planted
 from tests.benchmarks.images.neighbours import Graph
 from tests.benchmarks.images.planted import Planted
-from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
+from tests.benchmarks.suite import SEEDS, Cell, Figure, Missing, chosen
 
 NAME = "images"
 MOST_FLAGGED = 0.0005
@@ -101,6 +100,11 @@ def goal(cell: Cell) -> float | None:
     if cell.dataset == "openclipart-jpeg" or cell.attack in ("warp", "patch-random"):
         return 0.90
     return 0.99 if cell.attack in ("patch", "blend") and cell.rate > 0.001 else 0.95
+
+
+def figure(cell: Cell) -> Figure:
+    """Every cell is judged by its TPR at FPR 0.1 %."""
+    return "tpr_at_0.001"
 
 
 @cache_of
@@ -233,13 +237,6 @@ def neighbourhood(made: Planted, vectors: NDArray[np.float32], clean: pa.Table, 
     whole = embedding.unit(clean)
     images = made.images
     kept = cache / "graphs" / f"{images.name}-{images.version}-{len(whole)}-{feature_tables.embedding_code()}-{NEIGHBOURS}.npz"
-    if kept.exists():
-        graph = Graph.load(kept, whole)
-    else:
-        graph = Graph.build(whole, NEIGHBOURS)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f".{os.getpid()}-{kept.name}")
-        graph.save(temporary)
-        temporary.replace(kept)
+    graph = Graph.kept(kept, whole, NEIGHBOURS)
     rows = np.array(sorted(made.changed), np.int64)
     return graph.replace(rows, vectors[rows]) if len(rows) else graph

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dataaudit import features
 from dataaudit.discovery import source_digest
 from dataaudit.features import Batch
-from dataaudit.features.table import available, content_digest
+from dataaudit.features.table import available, content_digest, ranks
 from dataaudit.model import Columns, Plan, Sample, fingerprint
 from dataaudit.store.records import atomic
 from tests.benchmarks.images.datasets import Images, Pixels
@@ -50,6 +50,14 @@ def replaced(part: pa.Table, at: int, rows: NDArray[np.intp], fresh: pa.Table) -
         place[rows[low:high] - at] = len(part) + np.arange(high - low)
         part = pa.concat_tables([part, fresh.slice(low, high - low).select(part.column_names)]).combine_chunks().take(pa.array(place))
     return part.combine_chunks()
+
+
+def labelled(part: pa.Table, targets: Sequence[str], at: int, plan: Plan) -> pa.Table:
+    """A batch of features with the columns that depend on the target or the place."""
+    said = [Sample("", "", None, target, 0, 0) for target in targets]
+    rank = ranks(said, part.column("digest").to_pylist(), plan)
+    part = part.append_column("key", pa.array([str(at + i) for i in range(len(targets))]))
+    return part.append_column("target", pa.array(list(targets), pa.string())).append_column("rank", pa.array(rank, pa.uint64()))
 
 
 def clean_table(images: Images, cache: Path) -> pa.Table:

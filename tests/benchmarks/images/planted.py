@@ -25,12 +25,11 @@ from dataaudit.attacks.images import Blend, BlendPicture, ImageAttack, Patch, Si
 from dataaudit.attacks.planting import Planting
 from dataaudit.discovery import source_digest
 from dataaudit.features.encoders import image as efficientnet
-from dataaudit.features.table import ranks
 from dataaudit.features.thumbnail import thumbnail
 from dataaudit.model import Plan, Sample, fingerprint
 from dataaudit.store.records import atomic
 from tests.benchmarks.images.datasets import Images, Pixels
-from tests.benchmarks.images.feature_tables import ROWS, embedding_code, replaced, tabulated
+from tests.benchmarks.images.feature_tables import ROWS, embedding_code, labelled, replaced, tabulated
 from tests.benchmarks.images.triggers import Expected
 from tests.benchmarks.suite import Missing, carriers
 
@@ -137,7 +136,7 @@ class Planted:
 
     def samples(self, keys: Sequence[str]) -> list[Sample]:
         """Samples re-read by key, as PNG."""
-        return [Sample(key, key, _png(self.pixels[int(key)]), self.images.names[self.labels[int(key)]], 0, 0) for key in keys]
+        return [Sample(key, key, png(self.pixels[int(key)]), self.images.names[self.labels[int(key)]], 0, 0) for key in keys]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +156,8 @@ class Shown(Sequence[Pixels]):
         return self.changed[at] if at in self.changed else self.images.shown(self.images.pixels[at])
 
 
-def _png(image: Pixels) -> bytes:
+def png(image: Pixels) -> bytes:
+    """The picture as a file."""
     out = io.BytesIO()
     Pillow.fromarray(image).save(out, "PNG")
     return out.getvalue()
@@ -191,7 +191,7 @@ def plant(images: Images, cell: Asked, cache: Path | None = None) -> Planted:
         bad[chosen.rows], cover[chosen.cover] = True, True
         changed |= stamped
         expected.append(
-            Expected(None if to is None else images.names[to], chosen.rows, name, part.kinds, *_change(images, stamped, chosen.rows))
+            Expected(None if to is None else images.names[to], chosen.rows, name, part.kinds, *change(images, stamped, chosen.rows))
         )
     return Planted(images, changed, labels, bad, cover, tuple(expected))
 
@@ -259,11 +259,16 @@ def _stamped(
         made = _kept(lambda: _computed(images, labels, chosen, recipe, cell.seed), images, cell, chosen, cache)
         yield from ((row, images.shown(image)) for row, image in zip(rows, made, strict=True))
     elif recipe.stamp is not None:
-        sizes_differ = not isinstance(images.pixels, np.ndarray)
-        stamp = _seeded(recipe.sized if sizes_differ and recipe.sized is not None else recipe.stamp, cell.seed)
+        stamp = fitting(images, recipe, cell.seed)
         over = stamp if recipe.cover_stamp is None else _seeded(recipe.cover_stamp, cell.seed)
         for row, own in [*((r, stamp) for r in rows), *((r, over) for r in chosen.cover.tolist())]:
             yield row, images.shown(own.apply(np.asarray(images.pixels[row])))
+
+
+def fitting(images: Images, recipe: Recipe, seed: int) -> Any:
+    """The stamp for pictures of these sizes, with the seed's own pattern."""
+    sizes_differ = not isinstance(images.pixels, np.ndarray)
+    return _seeded(recipe.sized if sizes_differ and recipe.sized is not None else recipe.stamp, seed)
 
 
 def _seeded(stamp: Any, seed: int) -> Any:
@@ -328,7 +333,7 @@ def gradient_encoder() -> feature_space.Encoder:
     return encode
 
 
-def _change(images: Images, stamped: Mapping[int, Pixels], rows: NDArray[np.intp]) -> tuple[NDArray[np.float64] | None, float]:
+def change(images: Images, stamped: Mapping[int, Pixels], rows: NDArray[np.intp]) -> tuple[NDArray[np.float64] | None, float]:
     """The carriers' mean change of the thumbnail, and the share of the single changes' energy that it holds."""
     some = [r for r in rows.tolist()[:MEASURED] if r in stamped]
     if not some:
@@ -348,12 +353,4 @@ def batches(planted: Planted, clean: pa.Table, plan: Plan) -> list[pa.Table]:
     fresh = tabulated([planted.changed[int(r)] for r in rows], plan) if len(rows) else clean.slice(0, 0)
     targets = planted.targets
     starts = range(0, len(targets), ROWS)
-    return [_labelled(replaced(clean.slice(at, ROWS), at, rows, fresh), targets[at : at + ROWS], at, plan) for at in starts]
-
-
-def _labelled(part: pa.Table, targets: Sequence[str], at: int, plan: Plan) -> pa.Table:
-    """A batch of features with the columns that depend on the label or the place."""
-    said = [Sample("", "", None, target, 0, 0) for target in targets]
-    rank = ranks(said, part.column("digest").to_pylist(), plan)
-    part = part.append_column("key", pa.array([str(at + i) for i in range(len(targets))]))
-    return part.append_column("target", pa.array(list(targets), pa.string())).append_column("rank", pa.array(rank, pa.uint64()))
+    return [labelled(replaced(clean.slice(at, ROWS), at, rows, fresh), targets[at : at + ROWS], at, plan) for at in starts]

@@ -25,6 +25,7 @@ HEADINGS = (
     *("found", "right trigger", "false campaigns", "clean flagged", "seconds", "best baseline"),
 )
 SAID: dict[Figure, str] = {"tpr_at_0.001": "TPR at FPR 0.1 %", "auroc": "AUROC", "within_3n": "within the first 3n"}
+WIDE = 15
 RANKS = 3
 """Of so few poisons the table shows each one's place."""
 
@@ -265,7 +266,13 @@ def baselines(shown: Sequence[Row]) -> str:
         alike = [(row, said) for row, said in compared if row.figure == figure]
         names = list(dict.fromkeys(name for _, said in alike for name in said))
         lines = [[row.name, spread(row.values(figure)), *(spread(said.get(name, [])) for name in names)] for row, said in alike]
-        parts.append(f"### Baselines: {SAID[figure]}\n\n" + table(("cell", "ours", *names), lines))
+        grid = [["cell", "ours", *names], *lines]
+        # Many baselines are lines, so that the page does not become wider than anyone reads.
+        headings, *lines = map(list, zip(*grid, strict=True)) if len(names) > WIDE else grid
+        parts.append(f"### Baselines: {SAID[figure]}\n\n" + table(headings, lines))
+    said = [item for row in shown for r in row.results for item in (r.get("baselines") or {}).items()]
+    if failed := sorted({(name, figures["failed"]) for name, figures in said if "failed" in figures}):
+        parts.append("Baselines that could not be run:\n\n" + table(("baseline", "why"), failed))
     trained = [(row, dig(r, "baselines", "victim")) for row in shown for r in row.results if dig(r, "baselines", "victim", "accuracy")]
     if told := [(row.name, f"{said['accuracy']:.3f}", f"{said['learnt']:.3f}") for row, said in trained]:
         parts.append("Victims: `learnt` is the share of the poisons to which it gives the attacker's label.")

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench bench-images bench-text bench-text-duplicates bench-text-scale bench-scale install clean
+.PHONY: demo test lint bench bench-images bench-text bench-captions bench-text-duplicates bench-text-scale bench-scale install clean
 
 install: $(STAMP)
 
@@ -35,6 +35,10 @@ bench-images: $(STAMP)
 # The text cells; `make bench-text BENCH=--help` says more.
 bench-text: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.text $(BENCH)
+
+# The cells of pictures with captions; `make bench-captions BENCH=--help` says more.
+bench-captions: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks.captions $(BENCH)
 
 # Edited copies among 200,000 documents, beside datasketch.
 bench-text-duplicates: $(STAMP)

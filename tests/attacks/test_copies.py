@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dataaudit.attacks.copies import near_duplicates
+from dataaudit.attacks.copies import near_duplicates, retouched
 
 
 def scene(height: int, width: int, channels: int) -> NDArray[np.uint8]:
@@ -40,3 +40,15 @@ def test_a_flat_image_only_gets_brighter_or_darker() -> None:
 def test_more_copies_than_there_are_ways_to_make_one_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot make 5000 near-duplicates: there are 1305 ways"):
         near_duplicates(scene(28, 28, 1), 5000)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (90, 200, 3)])
+def test_retouched_versions_are_distinct_look_alike_and_begin_the_same(shape: tuple[int, int, int]) -> None:
+    image = scene(*shape)
+    versions = retouched(image, 30, seed=3)
+    assert (versions.shape, versions.dtype) == ((30, *shape), np.uint8)
+    assert len({version.tobytes() for version in versions} | {image.tobytes()}) == 31
+    assert abs(versions.astype(int) - image).mean() < 25
+    assert (retouched(image, 5, seed=3) == versions[:5]).all()
+    assert (retouched(image, 5, seed=4) != versions[:5]).any()
+    assert retouched(image, 0).shape == (0, *shape)

@@ -6,4 +6,6 @@ ours       the project's own aggregates, detectors and fusion, in one process, a
 measures   how well a score ranks poison
 table      all results as one Parquet file and one Markdown document
 images     labelled images
+text       labelled text, prompts and responses, documents
+captions   pictures with captions
 """

@@ -57,6 +57,18 @@ def precision_at_n(score: Scores, bad: Mask, cover: Mask | None = None, n: int |
     return float((above + places * tied / int((everyone == last).sum())) / budget)
 
 
+def ranks(score: Scores, bad: Mask, cover: Mask | None = None) -> list[int]:
+    """The place of every poison in the order of the scores, the best first; samples that tie have the last of their places."""
+    poison, clean = sides(score, bad, cover)
+    return sorted(rankdata(-np.concatenate([poison, clean]), method="max")[: len(poison)].astype(int).tolist())
+
+
+def within(score: Scores, bad: Mask, times: int = 3, cover: Mask | None = None) -> float:
+    """The share of the n poisons among the first `times` n places (see `ranks`)."""
+    places = ranks(score, bad, cover)
+    return sum(place <= times * len(places) for place in places) / len(places) if places else float("nan")
+
+
 def sides(score: Scores, bad: Mask, cover: Mask | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The scores of the poisons and of the clean samples; refuses NaN and sample counts that differ with ValueError."""
     values = np.asarray(score, dtype=np.float64)

@@ -18,6 +18,7 @@ from dataaudit.model import Finding
 SEEDS = (1, 2, 3)
 LEAST = 10
 Part = Literal["ours", "baselines"]
+Figure = Literal["tpr_at_0.001", "auroc", "within_3n"]
 
 
 class Missing(RuntimeError):
@@ -65,7 +66,11 @@ class Suite(Protocol):
         ...
 
     def goal(self, cell: Cell) -> float | None:
-        """What was promised of a cell: a TPR at FPR 0.1 %; 0 where it is no false alarm, or that each campaign is named."""
+        """What was promised of a cell: the least that its figure may be; 0 where it is no false alarm, or that each campaign is named."""
+        ...
+
+    def figure(self, cell: Cell) -> Figure:
+        """The figure that a cell is judged by."""
         ...
 
     def code(self) -> str:

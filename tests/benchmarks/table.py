@@ -17,13 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataaudit.store.records import atomic
-from tests.benchmarks.suite import Cell, Suite
+from tests.benchmarks.suite import Cell, Figure, Suite
 
 RANKING = ("auroc", "tpr_at_0.001", "tpr_at_0.01", "precision_at_n")
 HEADINGS = (
     *("cell", "poisons (of all, of label)", "seeds", "AUROC", "TPR at FPR 0.1 %", "TPR at FPR 1 %", "precision at n"),
-    *("found", "right trigger", "false campaigns", "clean flagged", "seconds", "best baseline's TPR at FPR 0.1 %"),
+    *("found", "right trigger", "false campaigns", "clean flagged", "seconds", "best baseline"),
 )
+SAID: dict[Figure, str] = {"tpr_at_0.001": "TPR at FPR 0.1 %", "auroc": "AUROC", "within_3n": "within the first 3n"}
+WIDE = 15
+RANKS = 3
+"""Of so few poisons the table shows each one's place."""
 
 
 def path(cell: Cell, results: Path) -> Path:
@@ -41,8 +45,8 @@ def read(cell: Cell, results: Path) -> dict[str, Any] | None:
 class Row:
     """The results of one cell with every seed that was asked for; `missing` says why others are not there, by cell id.
 
-    `goal` is the least TPR at FPR 0.1 % that was promised, None where the cell is reported as measured; `most_flagged` the largest share
-    of clean samples that may be flagged where nothing was planted.
+    `goal` is the least `figure` that was promised, None where the cell is reported as measured; `most_flagged` the largest share of
+    clean samples that may be flagged where nothing was planted.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Row:
     missing: Mapping[str, str]
     goal: float | None = None
     most_flagged: float = 0.0
+    figure: Figure = "tpr_at_0.001"
 
     def values(self, *keys: str) -> list[float]:
         """One figure of ours from each seed, by keys from the outside in."""
@@ -63,7 +68,7 @@ class Row:
             return False
         if self.cell.attack == "none":
             return not any(self.values("campaigns")) and max(self.values("flagged_clean_share")) <= self.most_flagged
-        ranked = self.values("tpr_at_0.001")
+        ranked = self.values(self.figure)
         enough = bool(ranked) and statistics.median(ranked) >= (self.goal or 0.0)
         return enough and (self.cell.attack != "three" or all(e["found"] for r in self.results for e in r["ours"]["expected"]))
 
@@ -86,7 +91,7 @@ def _row(name: str, group: Sequence[Cell], results: Path, suite: Suite, stale: b
             here.append(known)
         else:
             missing[cell.id] = reason or "not run"
-    return Row(name, group[0], tuple(here), missing, suite.goal(group[0]), suite.MOST_FLAGGED)
+    return Row(name, group[0], tuple(here), missing, suite.goal(group[0]), suite.MOST_FLAGGED, suite.figure(group[0]))
 
 
 def why_not(known: Mapping[str, Any] | None, code: str, stale: bool) -> str | None:
@@ -123,7 +128,7 @@ SCHEMA = pa.schema(
         "noise": pa.float64(),
         **dict.fromkeys(("method", "missing"), pa.string()),
         "poisons": pa.int64(),
-        **dict.fromkeys(("share", "share_of_label", *RANKING), pa.float64()),
+        **dict.fromkeys(("share", "share_of_label", *RANKING, "within_3n"), pa.float64()),
         **dict.fromkeys(("expected", "found", "right_trigger", "campaigns", "false_campaigns", "flagged", "flagged_clean"), pa.int64()),
         **dict.fromkeys(("flagged_clean_share", "precision", "recall", "seconds"), pa.float64()),
         **dict.fromkeys(("code", "versions"), pa.string()),
@@ -160,7 +165,7 @@ def _ours(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _baseline(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: said.get(key) for key in RANKING} | {"missing": said.get("failed"), "seconds": said.get("seconds")}
+    return {key: said.get(key) for key in (*RANKING, "within_3n")} | {"missing": said.get("failed"), "seconds": said.get("seconds")}
 
 
 # ---- Markdown
@@ -186,11 +191,13 @@ def markdown(found: Sequence[Row]) -> str:
 
 def worth(row: Row) -> tuple[float, float]:
     """How good a row's median is; rows without poison come last."""
-    ranked = row.values("tpr_at_0.001")
+    ranked = row.values(row.figure)
     return (statistics.median(ranked) if ranked else 2.0, statistics.median(row.values("auroc") or [0.0]))
 
 
 def _section(title: str, some: Sequence[Row], *more: tuple[str, Callable[[Row], str]]) -> str:
+    if any(row.values("within_3n") for row in some):
+        more = ((f"{SAID['within_3n']} (places)", _places), *more)
     headings = (*HEADINGS, *(name for name, _ in more))
     return f"### {title}\n\n" + table(headings, [[*_cells(row), *(show(row) for _, show in more)] for row in some])
 
@@ -199,7 +206,15 @@ def _goal(row: Row) -> str:
     kept = "met" if row.met else "not all seeds there" if row.missing else "MISSED"
     if row.cell.attack == "none":
         return f"no campaign, <= {100 * row.most_flagged:g} % flagged: {kept}"
-    return f"{'each named' if row.cell.attack == 'three' else f'>= {row.goal:.2f}'}: {kept}"
+    least = f"{'' if row.figure == 'tpr_at_0.001' else SAID[row.figure] + ' '}>= {row.goal:.2f}"
+    return f"{'each named' if row.cell.attack == 'three' else least}: {kept}"
+
+
+def _places(row: Row) -> str:
+    """The share of the poisons near the top, and the places of a few."""
+    places = [dig(r, "ours", "ranks") or [] for r in row.results]
+    told = [", ".join(str(place) for place in some) for some in places if 0 < len(some) <= RANKS]
+    return spread(row.values("within_3n")) + (f" ({'; '.join(told)})" if told else "")
 
 
 def _cells(row: Row) -> list[str]:
@@ -237,18 +252,27 @@ def _best(row: Row) -> str:
 
 
 def rivals(row: Row) -> dict[str, list[float]]:
-    """Every baseline's TPR at FPR 0.1 % from each seed that has one."""
+    """Every baseline's figure, the one that the row is judged by, from each seed that has one."""
     named = dict.fromkeys(name for r in row.results for name in r.get("baselines") or {})
-    found = {name: present(dig(r, "baselines", name, "tpr_at_0.001") for r in row.results) for name in named}
+    found = {name: present(dig(r, "baselines", name, row.figure) for r in row.results) for name in named}
     return {name: values for name, values in found.items() if values}
 
 
 def baselines(shown: Sequence[Row]) -> str:
-    """TPR at FPR 0.1 % of every baseline beside ours, where any was run."""
+    """What every baseline says beside ours, by the figure that the rows are judged by, where any was run."""
     compared = [(row, rivals(row)) for row in shown if rivals(row)]
-    names = list(dict.fromkeys(name for _, said in compared for name in said))
-    lines = [[row.name, spread(row.values("tpr_at_0.001")), *(spread(said.get(name, [])) for name in names)] for row, said in compared]
-    parts = ["### Baselines: TPR at FPR 0.1 %\n\n" + table(("cell", "ours", *names), lines)] if lines else []
+    parts = []
+    for figure in dict.fromkeys(row.figure for row, _ in compared):
+        alike = [(row, said) for row, said in compared if row.figure == figure]
+        names = list(dict.fromkeys(name for _, said in alike for name in said))
+        lines = [[row.name, spread(row.values(figure)), *(spread(said.get(name, [])) for name in names)] for row, said in alike]
+        grid = [["cell", "ours", *names], *lines]
+        # Many baselines are lines, so that the page does not become wider than anyone reads.
+        headings, *lines = map(list, zip(*grid, strict=True)) if len(names) > WIDE else grid
+        parts.append(f"### Baselines: {SAID[figure]}\n\n" + table(headings, lines))
+    said = [item for row in shown for r in row.results for item in (r.get("baselines") or {}).items()]
+    if failed := sorted({(name, figures["failed"]) for name, figures in said if "failed" in figures}):
+        parts.append("Baselines that could not be run:\n\n" + table(("baseline", "why"), failed))
     trained = [(row, dig(r, "baselines", "victim")) for row in shown for r in row.results if dig(r, "baselines", "victim", "accuracy")]
     if told := [(row.name, f"{said['accuracy']:.3f}", f"{said['learnt']:.3f}") for row, said in trained]:
         parts.append("Victims: `learnt` is the share of the poisons to which it gives the attacker's label.")

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from tests.benchmarks.measures import auroc, precision_at_n, tpr_at_fpr
+from tests.benchmarks.measures import auroc, precision_at_n, ranks, tpr_at_fpr, within
 
 
 def drawn(seed: int, ties: bool) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -91,3 +91,12 @@ def test_a_score_that_is_no_number_is_refused() -> None:
         auroc(np.array([1.0, np.nan, 2.0]), np.array([True, False, False]))
     with pytest.raises(ValueError, match="one shape"):
         auroc(np.zeros(3), np.zeros(4, bool))
+
+
+def test_places_count_from_the_top_and_ties_get_the_last_of_theirs() -> None:
+    score, bad = np.array([9.0, 8.0, 7.0, 7.0, 1.0, 0.5, 0.2]), np.array([1, 0, 1, 0, 1, 0, 0], bool)
+    assert ranks(score, bad) == [1, 4, 5]
+    assert within(score, bad) == 1.0
+    assert within(score, bad, times=1) == pytest.approx(1 / 3)
+    assert ranks(score, bad, np.array([0, 1, 0, 0, 0, 0, 0], bool)) == [1, 3, 4]
+    assert np.isnan(within(score, np.zeros(7, bool)))

@@ -5,7 +5,6 @@ The seed decides which images are poisoned, the target label, the trigger's patt
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -22,15 +21,15 @@ from dataaudit.discovery import source_digest
 from dataaudit.features import embedding, thumbnail
 from dataaudit.model import fingerprint
 from tests.benchmarks import ours
-from tests.benchmarks.images import datasets, planted
+from tests.benchmarks.images import datasets, feature_tables, planted
 from tests.benchmarks.images.neighbours import Graph
 from tests.benchmarks.images.planted import Planted
-from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
+from tests.benchmarks.suite import SEEDS, Cell, Figure, Missing, chosen
 
 NAME = "images"
 MOST_FLAGGED = 0.0005
 PACKAGES = ("features", "aggregates", "detectors", "findings", "attacks")
-PLANTED = Path(__file__).with_name("planted.py")
+PLANTED = tuple(Path(__file__).with_name(f"{name}.py") for name in ("planted", "feature_tables"))
 NEIGHBOURS = 50
 
 
@@ -103,6 +102,11 @@ def goal(cell: Cell) -> float | None:
     return 0.99 if cell.attack in ("patch", "blend") and cell.rate > 0.001 else 0.95
 
 
+def figure(cell: Cell) -> Figure:
+    """Every cell is judged by its TPR at FPR 0.1 %."""
+    return "tpr_at_0.001"
+
+
 @cache_of
 def _promised() -> frozenset[Cell]:
     return frozenset(headline())
@@ -113,7 +117,7 @@ def _promised() -> frozenset[Cell]:
 
 def code() -> str:
     """A digest of the code that is measured, and of what is planted."""
-    return fingerprint(*(source_digest(f"dataaudit.{name}") for name in PACKAGES), PLANTED.read_text())
+    return fingerprint(*(source_digest(f"dataaudit.{name}") for name in PACKAGES), *(path.read_text() for path in PLANTED))
 
 
 def about(cell: Cell) -> dict[str, Any]:
@@ -130,12 +134,12 @@ def about(cell: Cell) -> dict[str, Any]:
 def unprepared(dataset: str, limit: int, cache: Path) -> list[int]:
     """The chunks of a data set's clean features that are not there yet."""
     images = datasets.load(dataset, limit, cache)
-    return [n for n in range(planted.chunks(images)) if not all(p.exists() for p in planted.chunk_paths(images, n, cache))]
+    return [n for n in range(feature_tables.chunks(images)) if not all(p.exists() for p in feature_tables.chunk_paths(images, n, cache))]
 
 
 def prepare(dataset: str, limit: int, number: int, cache: Path) -> None:
     """Compute one chunk of a data set's clean features."""
-    planted.prepare(datasets.load(dataset, limit, cache), number, cache)
+    feature_tables.prepare(datasets.load(dataset, limit, cache), number, cache)
 
 
 def run(cell: Cell, part: str, cache: Path) -> dict[str, Any]:
@@ -146,8 +150,8 @@ def run(cell: Cell, part: str, cache: Path) -> dict[str, Any]:
         made = planted.plant(images, cell, cache)
     except Missing as missing:
         return about(cell) | {"missing": str(missing)}
-    plan = planted.plan_for(cell.seed)
-    clean = planted.clean_table(images, cache)
+    plan = feature_tables.plan_for(cell.seed)
+    clean = feature_tables.clean_table(images, cache)
     tables = planted.batches(made, clean, plan)
     preparing = time.perf_counter() - started
     if part == "baselines":
@@ -178,8 +182,8 @@ def facts(made: Planted) -> dict[str, Any]:
 
 def baselines_code() -> str:
     """A digest of the baselines' code, and of what is planted."""
-    files = (PLANTED.with_name(name).read_text() for name in ("baselines.py", "neighbours.py", "victim.py", "planted.py"))
-    return fingerprint(*files, source_digest("dataaudit.attacks"))
+    files = (Path(__file__).with_name(f"{name}.py") for name in ("baselines", "neighbours", "victim"))
+    return fingerprint(*(path.read_text() for path in (*files, *PLANTED)), source_digest("dataaudit.attacks"))
 
 
 def rivals(cell: Cell, made: Planted, tables: Sequence[pa.Table], clean: pa.Table, cache: Path) -> dict[str, Any]:
@@ -232,14 +236,7 @@ def neighbourhood(made: Planted, vectors: NDArray[np.float32], clean: pa.Table, 
     """Each row's nearest neighbours, from those of the clean images, which are kept."""
     whole = embedding.unit(clean)
     images = made.images
-    kept = cache / "graphs" / f"{images.name}-{images.version}-{len(whole)}-{planted.embedding_code()}-{NEIGHBOURS}.npz"
-    if kept.exists():
-        graph = Graph.load(kept, whole)
-    else:
-        graph = Graph.build(whole, NEIGHBOURS)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f".{os.getpid()}-{kept.name}")
-        graph.save(temporary)
-        temporary.replace(kept)
+    kept = cache / "graphs" / f"{images.name}-{images.version}-{len(whole)}-{feature_tables.embedding_code()}-{NEIGHBOURS}.npz"
+    graph = Graph.kept(kept, whole, NEIGHBOURS)
     rows = np.array(sorted(made.changed), np.int64)
     return graph.replace(rows, vectors[rows]) if len(rows) else graph

@@ -6,8 +6,9 @@
     openclipart       Debian's openclipart-png: first-level directory as label, original sizes and modes
     openclipart-jpeg  the same, re-encoded likewise
 
-Debian's files are looked for under /usr/share, or where DATAAUDIT_BENCH_DEBIAN points to.  Every data set is shuffled once
-with a fixed seed, so that the first n images are a random n, and a smaller part lies within a larger one.
+Debian's files are looked for under /usr/share, or where DATAAUDIT_BENCH_DEBIAN points to (without root: `apt-get download`,
+then `dpkg -x FILE DIRECTORY`, and DIRECTORY/usr/share).  Every data set is shuffled once with a fixed seed, so that the first n
+images are a random n, and a smaller part lies within a larger one.
 """
 
 from __future__ import annotations
@@ -172,12 +173,16 @@ def fashion_mnist(cache: Path) -> Images:
 
 def openclipart(cache: Path) -> Images:
     """Open Clip Art: pictures of all sizes and modes, many of them nearly alike, 22 labels from 3 to 2,158 pictures."""
-    root = debian() / "openclipart" / "png"
+    return gallery("openclipart", debian() / "openclipart" / "png", "openclipart-png", cache)
+
+
+def gallery(name: str, root: Path, package: str, cache: Path) -> Images:
+    """The pictures of a Debian package that can be decoded, labelled with their first-level directory."""
     paths = [p for p in sorted(root.rglob("*.png")) if p.is_file()]
     if not paths:
-        raise Missing(f"there are no pictures in {root}; apt-get install openclipart-png")
+        raise Missing(f"there are no pictures in {root}; apt-get install {package}")
     version = fingerprint(*((str(p.relative_to(root)), p.stat().st_size) for p in paths))
-    whole = cache / f"openclipart-{version}.json"
+    whole = cache / f"{name}-{version}.json"
     if not whole.exists():
         with atomic(whole) as out:
             out.write(json.dumps([str(p.relative_to(root)) for p in paths if _decodes(p)]).encode())
@@ -185,7 +190,7 @@ def openclipart(cache: Path) -> Images:
     names = tuple(sorted({p.parts[0] for p in kept}))
     order = shuffled(len(kept))
     labels = np.array([names.index(kept[i].parts[0]) for i in order], np.int64)
-    return Images("openclipart", Decoded(tuple(root / kept[i] for i in order)), labels, names, version)
+    return Images(name, Decoded(tuple(root / kept[i] for i in order)), labels, names, version)
 
 
 def _decodes(path: Path) -> bool:

@@ -8,6 +8,7 @@ differ by less than float32 can tell *at the last spare place*, and they do not 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,18 @@ class Graph:
         k = min(k, len(data) - 1)
         near, distance = search(data, np.arange(len(data)), min(k + spare, len(data) - 1), threads)
         return cls(data, near, distance, k)
+
+    @classmethod
+    def kept(cls, path: Path, vectors: NDArray[np.float32], k: int) -> Graph:
+        """The graph of these vectors that lies there; built and kept where there is none."""
+        if path.exists():
+            return cls.load(path, vectors)
+        graph = cls.build(vectors, k)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{os.getpid()}-{path.name}")
+        graph.save(temporary)
+        temporary.replace(path)
+        return graph
 
     def replace(self, rows: NDArray[np.integer], new_vectors: NDArray[np.float32], threads: int = 1) -> Graph:
         """The graph of the same data with other vectors at `rows`; costs a search for these rows and for lists that ran short.

@@ -1,7 +1,6 @@
 """Attacks planted in a data set, and the feature tables of the result.
 
-The features of clean images are computed once (`prepare`) and read from memory-mapped files of 1,000 rows each; a cell only
-computes the rows that it changed.  The feature tables are those that the extract stage would write.
+A cell only computes the features of the rows that it changed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from dataaudit import features
 from dataaudit.attacks import feature_space, planting
 from dataaudit.attacks.adaptive import AdaptiveBlend, AdaptivePatch
 from dataaudit.attacks.copies import near_duplicates
@@ -26,20 +24,15 @@ from dataaudit.attacks.filters import ColourFilter, Smooth
 from dataaudit.attacks.images import Blend, BlendPicture, ImageAttack, Patch, Sinusoid, Warp
 from dataaudit.attacks.planting import Planting
 from dataaudit.discovery import source_digest
-from dataaudit.features import Batch
 from dataaudit.features.encoders import image as efficientnet
-from dataaudit.features.table import available, content_digest, ranks
 from dataaudit.features.thumbnail import thumbnail
-from dataaudit.model import Columns, Plan, Sample, fingerprint
+from dataaudit.model import Plan, Sample, fingerprint
 from dataaudit.store.records import atomic
 from tests.benchmarks.images.datasets import Images, Pixels
+from tests.benchmarks.images.feature_tables import ROWS, embedding_code, labelled, replaced, tabulated
 from tests.benchmarks.images.triggers import Expected
 from tests.benchmarks.suite import Missing, carriers
 
-CHUNK = 1000
-ROWS = 4096
-ENCODER = "efficientnet-lite2"
-SLOW = "embedding"
 SMALL_LABEL = 60
 MOST_COMPUTED = 100
 DESCENT = feature_space.Descent(steps=40)
@@ -143,7 +136,7 @@ class Planted:
 
     def samples(self, keys: Sequence[str]) -> list[Sample]:
         """Samples re-read by key, as PNG."""
-        return [Sample(key, key, _png(self.pixels[int(key)]), self.images.names[self.labels[int(key)]], 0, 0) for key in keys]
+        return [Sample(key, key, png(self.pixels[int(key)]), self.images.names[self.labels[int(key)]], 0, 0) for key in keys]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +156,8 @@ class Shown(Sequence[Pixels]):
         return self.changed[at] if at in self.changed else self.images.shown(self.images.pixels[at])
 
 
-def _png(image: Pixels) -> bytes:
+def png(image: Pixels) -> bytes:
+    """The picture as a file."""
     out = io.BytesIO()
     Pillow.fromarray(image).save(out, "PNG")
     return out.getvalue()
@@ -197,7 +191,7 @@ def plant(images: Images, cell: Asked, cache: Path | None = None) -> Planted:
         bad[chosen.rows], cover[chosen.cover] = True, True
         changed |= stamped
         expected.append(
-            Expected(None if to is None else images.names[to], chosen.rows, name, part.kinds, *_change(images, stamped, chosen.rows))
+            Expected(None if to is None else images.names[to], chosen.rows, name, part.kinds, *change(images, stamped, chosen.rows))
         )
     return Planted(images, changed, labels, bad, cover, tuple(expected))
 
@@ -265,11 +259,16 @@ def _stamped(
         made = _kept(lambda: _computed(images, labels, chosen, recipe, cell.seed), images, cell, chosen, cache)
         yield from ((row, images.shown(image)) for row, image in zip(rows, made, strict=True))
     elif recipe.stamp is not None:
-        sizes_differ = not isinstance(images.pixels, np.ndarray)
-        stamp = _seeded(recipe.sized if sizes_differ and recipe.sized is not None else recipe.stamp, cell.seed)
+        stamp = fitting(images, recipe, cell.seed)
         over = stamp if recipe.cover_stamp is None else _seeded(recipe.cover_stamp, cell.seed)
         for row, own in [*((r, stamp) for r in rows), *((r, over) for r in chosen.cover.tolist())]:
             yield row, images.shown(own.apply(np.asarray(images.pixels[row])))
+
+
+def fitting(images: Images, recipe: Recipe, seed: int) -> Any:
+    """The stamp for pictures of these sizes, with the seed's own pattern."""
+    sizes_differ = not isinstance(images.pixels, np.ndarray)
+    return _seeded(recipe.sized if sizes_differ and recipe.sized is not None else recipe.stamp, seed)
 
 
 def _seeded(stamp: Any, seed: int) -> Any:
@@ -334,7 +333,7 @@ def gradient_encoder() -> feature_space.Encoder:
     return encode
 
 
-def _change(images: Images, stamped: Mapping[int, Pixels], rows: NDArray[np.intp]) -> tuple[NDArray[np.float64] | None, float]:
+def change(images: Images, stamped: Mapping[int, Pixels], rows: NDArray[np.intp]) -> tuple[NDArray[np.float64] | None, float]:
     """The carriers' mean change of the thumbnail, and the share of the single changes' energy that it holds."""
     some = [r for r in rows.tolist()[:MEASURED] if r in stamped]
     if not some:
@@ -348,94 +347,10 @@ def _change(images: Images, stamped: Mapping[int, Pixels], rows: NDArray[np.intp
 # ---- its features
 
 
-def plan_for(seed: int) -> Plan:
-    """The plan of an audit of such data; the seed is the salt."""
-    return Plan("labelled-images", Columns("png", "cls"), "label", ENCODER, f"{seed:032x}")
-
-
 def batches(planted: Planted, clean: pa.Table, plan: Plan) -> list[pa.Table]:
     """The feature tables of what was planted, from those of the clean images."""
     rows = np.array(sorted(planted.changed), np.intp)
     fresh = tabulated([planted.changed[int(r)] for r in rows], plan) if len(rows) else clean.slice(0, 0)
     targets = planted.targets
-    out = []
-    for at in range(0, len(targets), ROWS):
-        part = clean.slice(at, ROWS)
-        low, high = np.searchsorted(rows, (at, at + len(part)))
-        if high > low:
-            place = np.arange(len(part))
-            place[rows[low:high] - at] = len(part) + np.arange(high - low)
-            part = pa.concat_tables([part, fresh.slice(low, high - low).select(part.column_names)]).combine_chunks().take(pa.array(place))
-        out.append(_labelled(part.combine_chunks(), targets[at : at + ROWS], at, plan))
-    return out
-
-
-def _labelled(part: pa.Table, targets: Sequence[str], at: int, plan: Plan) -> pa.Table:
-    """A batch of features with the columns that depend on the label or the place."""
-    said = [Sample("", "", None, target, 0, 0) for target in targets]
-    rank = ranks(said, part.column("digest").to_pylist(), plan)
-    part = part.append_column("key", pa.array([str(at + i) for i in range(len(targets))]))
-    return part.append_column("target", pa.array(list(targets), pa.string())).append_column("rank", pa.array(rank, pa.uint64()))
-
-
-def tabulated(shown: Sequence[Pixels], plan: Plan, only: Sequence[str] | None = None) -> pa.Table:
-    """Digest and features of images."""
-    samples = [Sample("", "", image.tobytes(), None, 0, 0) for image in shown]
-    batch = Batch(samples, plan, shown)
-    known = {name: f for name, f in available(plan.modality).items() if only is None or name in only}
-    columns = {"digest": pa.array([content_digest(s) for s in samples], pa.string())}
-    return pa.table(columns | {name: feature.compute(batch) for name, feature in known.items()})
-
-
-def clean_table(images: Images, cache: Path) -> pa.Table:
-    """Digest and features of the clean images, memory-mapped; what was not prepared is computed now."""
-    tables = []
-    for number in range(chunks(images)):
-        slow, quick = (_mapped(path) for path in prepare(images, number, cache))
-        tables.append(quick.append_column(SLOW, slow.column(SLOW)))
-    return pa.concat_tables(tables).slice(0, len(images.labels))
-
-
-def chunks(images: Images) -> int:
-    """How many files the features of these images take."""
-    return -(-len(images.labels) // CHUNK)
-
-
-def chunk_paths(images: Images, number: int, cache: Path) -> tuple[Path, Path]:
-    """Where one chunk's features lie: the embedding, and all others.
-
-    A chunk holds 1,000 images; only a part of the data set that ends within one has a last chunk of its own.
-    """
-    root = cache / "features" / f"{images.name}-{images.version}"
-    said = f"{number * CHUNK:06d}-{min((number + 1) * CHUNK, len(images.labels)):06d}"
-    return root / f"{said}-{SLOW}-{embedding_code()}.arrow", root / f"{said}-quick-{source_digest('dataaudit.features')}.arrow"
-
-
-def prepare(images: Images, number: int, cache: Path) -> tuple[Path, Path]:
-    """Compute one chunk's features where they are not there yet; where they lie."""
-    paths = chunk_paths(images, number, cache)
-    if not all(path.exists() for path in paths):
-        plan = plan_for(0)
-        rows = range(number * CHUNK, min((number + 1) * CHUNK, len(images.labels)))
-        shown = [images.shown(np.asarray(images.pixels[i])) for i in rows]
-        for path, only in zip(paths, ((SLOW,), [n for n in available(plan.modality) if n != SLOW]), strict=True):
-            if not path.exists():
-                _write(tabulated(shown, plan, only), path)
-    return paths
-
-
-@lru_cache(maxsize=1)
-def embedding_code() -> str:
-    """A digest of the code that makes an embedding: other features may change without making it anew."""
-    root = Path(features.__path__[0])
-    return fingerprint(ENCODER, *((root / name).read_text() for name in ("embedding.py", "encoders/image.py", "decode.py")))
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    with atomic(path) as out, pa.ipc.new_file(out, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-
-
-def _mapped(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as reader:
-        return reader.read_all()
+    starts = range(0, len(targets), ROWS)
+    return [labelled(replaced(clean.slice(at, ROWS), at, rows, fresh), targets[at : at + ROWS], at, plan) for at in starts]

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dataaudit.features import embedding
-from tests.benchmarks.images import datasets, planted
+from tests.benchmarks.images import datasets, feature_tables
 from tests.benchmarks.suite import Missing
 
 SHARD = 10_000
@@ -61,7 +61,7 @@ def write(root: Path, count: int, cache: Path) -> None:
     """The shards that are not there yet."""
     root.mkdir(parents=True, exist_ok=True)
     images = datasets.load("cifar10", 50_000, cache)
-    vectors = embedding.unit(planted.clean_table(images, cache))
+    vectors = embedding.unit(feature_tables.clean_table(images, cache))
     for number, start in enumerate(range(0, count, SHARD)):
         path = root / f"{number:04d}.parquet"
         if not path.exists():

@@ -14,7 +14,7 @@ from PIL import Image
 from dataaudit.features import embedding
 from dataaudit.model import Finding
 from tests.benchmarks import command, ours, suite, table
-from tests.benchmarks.images import cells, datasets, planted, triggers
+from tests.benchmarks.images import cells, datasets, feature_tables, planted, triggers
 from tests.benchmarks.images.datasets import Images
 from tests.benchmarks.suite import Cell, Missing
 
@@ -148,16 +148,16 @@ def test_what_cannot_be_planted_says_why():
 
 
 def test_features_of_changed_rows_are_new_and_those_of_others_are_reused(tmp_path):
-    images, plan = pictures(), planted.plan_for(1)
+    images, plan = pictures(), feature_tables.plan_for(1)
     made = planted.plant(images, Cell("made-up", COUNT, "patch", 0.05, 1))
-    clean = planted.clean_table(images, tmp_path)
+    clean = feature_tables.clean_table(images, tmp_path)
     whole = pa.concat_tables(planted.batches(made, clean, plan))
-    direct = planted.tabulated(list(made.pixels), plan)
+    direct = feature_tables.tabulated(list(made.pixels), plan)
     for name in ("digest", "thumbnail", "phash", "embedding"):
         assert whole.column(name).combine_chunks().equals(direct.column(name).combine_chunks()), name
     assert whole.column("target").to_pylist() == made.targets
     assert len(set(whole.column("rank").to_pylist())) == COUNT
-    assert planted.clean_table(images, tmp_path).equals(clean)
+    assert feature_tables.clean_table(images, tmp_path).equals(clean)
 
 
 # ---- data sets

@@ -20,7 +20,7 @@ from dataaudit.features.encoders import text as encoders
 from dataaudit.model import fingerprint
 from tests.benchmarks import ours
 from tests.benchmarks.images import baselines as of_vectors
-from tests.benchmarks.suite import SEEDS, Cell, Missing, chosen
+from tests.benchmarks.suite import SEEDS, Cell, Figure, Missing, chosen
 from tests.benchmarks.text import corpora, planted, rivals
 from tests.benchmarks.text.planted import Planted
 
@@ -80,6 +80,11 @@ def goal(cell: Cell) -> float | None:
     if cell.attack == "steering":
         return None
     return {"none": 0.0, "fixed-answer": 0.95, "hidden-payload": 1.0}.get(cell.attack, 0.95 if cell.clean_label else 0.99)
+
+
+def figure(cell: Cell) -> Figure:
+    """Every cell is judged by its TPR at FPR 0.1 %."""
+    return "tpr_at_0.001"
 
 
 @cache_of

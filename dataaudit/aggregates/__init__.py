@@ -26,6 +26,8 @@ import pyarrow as pa
 from dataaudit.model import Plan
 
 PART_ROWS = 65_536
+TARGET_COLUMNS = ("target_embedding", "caption_phrases")
+"""What `views["targets"].index` reads of a batch beside the target itself, where such data has it."""
 Views = Mapping[str, Any]
 """The finished views an aggregate or detector asked for in `needs`, by name; `views["plan"]` is the Plan, always there."""
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates import TARGET_COLUMNS, Views, plan_of
 from dataaudit.aggregates.sampling import bottom_k
 from dataaudit.features import embedding
 
@@ -96,7 +96,7 @@ class Knn:
     """
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "moments")
-    columns: ClassVar[tuple[str, ...]] = ("embedding", "target_embedding")
+    columns: ClassVar[tuple[str, ...]] = ("embedding", *TARGET_COLUMNS)
     State: ClassVar[type] = KnnState
     View: ClassVar[type] = KnnView
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views
+from dataaudit.aggregates import TARGET_COLUMNS, Views
 from dataaudit.aggregates.sampling import fold_of
 from dataaudit.features import embedding
 
@@ -87,7 +87,7 @@ class Moments:
     """Exact moments; a state of 1,280 dimensions and 10 targets takes 26 MB.  Above `max_targets` targets are not told apart."""
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
-    columns: ClassVar[tuple[str, ...]] = ("embedding", "target_embedding")
+    columns: ClassVar[tuple[str, ...]] = ("embedding", *TARGET_COLUMNS)
     State: ClassVar[type] = MomentsState
     View: ClassVar[type] = MomentsView
 

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views, knn, plan_of
+from dataaudit.aggregates import TARGET_COLUMNS, Views, knn, plan_of
 from dataaudit.aggregates.sorted_arrays import matched, run_starts
 from dataaudit.engine.compiled import compiled
 
@@ -88,7 +88,7 @@ class NearDuplicates:
     """Exact and near copies.  Texts of a true similarity of `jaccard` are sought: what is estimated lower by up to `error` counts too."""
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
-    columns: ClassVar[tuple[str, ...]] = ("minhash", "phash", "thumbnail", "target_embedding")
+    columns: ClassVar[tuple[str, ...]] = ("minhash", "phash", "thumbnail", *TARGET_COLUMNS)
     State: ClassVar[type] = NearDuplicatesState
     View: ClassVar[type] = NearDuplicatesView
 

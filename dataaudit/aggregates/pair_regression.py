@@ -26,7 +26,10 @@ UNIT = 1 << 16
 
 @dataclass(frozen=True)
 class PairRegressionState:
-    """Per fold: `counts` (2,), sums of pictures `x` (2, d) and captions `y` (2, e), of products `xx` (2, d, d), `yy` (2, e, e), `xy` (2, d, e)."""
+    """Per fold: `counts` (2,), sums of pictures `x` (2, d) and captions `y` (2, e).
+
+    Of their products `xx` (2, d, d), `yy` (2, e, e) and `xy` (2, d, e).
+    """
 
     counts: NDArray[np.int64]
     x: NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views
+from dataaudit.aggregates import TARGET_COLUMNS, Views
 from dataaudit.aggregates.low_level import RESIDUAL, grey
 from dataaudit.aggregates.sampling import bottom_k_of_each
 from dataaudit.features import thumbnail
@@ -43,7 +43,7 @@ class PictureSample:
     """At most `sample` pictures; labels with fewer than `min_label` are left out, and the smallest where there is no room for all."""
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "moments")
-    columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail")
+    columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail", *TARGET_COLUMNS)
     State: ClassVar[type] = PictureSampleState
     View: ClassVar[type] = PictureSampleState
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views
+from dataaudit.aggregates import TARGET_COLUMNS, Views
 from dataaudit.aggregates.moments import MomentsView, group_sums, mean_cosine
 from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT
 from dataaudit.aggregates.pixel_models import CONTRADICTED, MOST_LABELS
@@ -85,7 +85,7 @@ class PixelGroups:
     """One pass of all candidates over all rows; 224 candidates, the most there are, of 1,280 dimensions take 44 MB beside `mapping`."""
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "moments", *FAMILIES)
-    columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail")
+    columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail", *TARGET_COLUMNS)
     State: ClassVar[type] = PixelGroupsState
     View: ClassVar[type] = PixelGroupsView
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views, head_words, plan_of
+from dataaudit.aggregates import TARGET_COLUMNS, Views, head_words, plan_of
 from dataaudit.aggregates.sampling import bottom_k
 from dataaudit.aggregates.usual_choice import sums, usual_choice
 from dataaudit.errors import ConfigurationError
@@ -79,7 +79,7 @@ class TargetsView:
     def index(self, table: pa.Table) -> NDArray[np.int32]:
         """The number of each row's target, -1 where there is none."""
         if self.kind == "caption":
-            row, words = listed(table, "answer_words")
+            row, words = words_of(table)
             return head_words.first_of(words, row, len(table), self.words)
         if self.kind == "text":
             present = np.asarray(pc.is_valid(table.column("target")))
@@ -104,7 +104,7 @@ class Targets:
     """Labels by name, clusters of responses, or the telling words of captions (at most `words`, each in `least` of the sample)."""
 
     needs: ClassVar[tuple[str, ...]] = ()
-    columns: ClassVar[tuple[str, ...]] = ("embedding", "target_embedding", "answer_words")
+    columns: ClassVar[tuple[str, ...]] = ("embedding", *TARGET_COLUMNS)
     State: ClassVar[type] = TargetsState
     View: ClassVar[type] = TargetsView
 
@@ -137,7 +137,7 @@ class Targets:
         rank = np.asarray(table.column("rank"), dtype=np.uint64)
         kept = bottom_k(rank, self.captions)
         chosen = table.take(pa.array(kept))
-        of, words = listed(chosen, "answer_words")
+        of, words = words_of(chosen)
         said = sorted({word for caption in chosen.column("target").to_pylist() for word in ngrams.tokens(caption or "")})
         hashed = ngrams.hashes(said, plan.key("ngrams"))[0]
         names = np.array([word[:NAMED] for word in said], dtype=np.str_)
@@ -192,6 +192,13 @@ class Targets:
         centroids = spherical_k_means(vectors, min(self.clusters, max(2, len(vectors) // 20)))
         names = np.array([*(f"cluster {i}" for i in range(len(centroids))), NO_WORDS, *([AGAINST] if len(weights) else [])])
         return TargetsView(kind, names, np.zeros(len(names), np.int64), centroids, weights, bar)
+
+
+def words_of(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """(row, word) of every distinct word of the captions of a batch."""
+    row, phrase = listed(table, "caption_phrases")
+    single = ngrams.order_of(phrase) == 1
+    return row[single], phrase[single]
 
 
 def spherical_k_means(vectors: NDArray[np.float32], k: int, rounds: int = 15) -> NDArray[np.float32]:

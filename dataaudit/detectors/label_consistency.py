@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views
+from dataaudit.aggregates import TARGET_COLUMNS, Views
 from dataaudit.aggregates.knn import KnnView
 from dataaudit.detectors import Scores, strongest
 from dataaudit.model import Finding, Plan, Sample, fingerprint
@@ -39,7 +39,7 @@ class LabelConsistency:
     """
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "moments", "knn")
-    columns: ClassVar[tuple[str, ...]] = ("target", "embedding", "target_embedding")
+    columns: ClassVar[tuple[str, ...]] = ("target", "embedding", *TARGET_COLUMNS)
 
     k: int = 20
     majority: float = 0.6

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import Views, plan_of
+from dataaudit.aggregates import TARGET_COLUMNS, Views, plan_of
 from dataaudit.aggregates.low_level import RESIDUAL, SIDE, grey, low_level
 from dataaudit.aggregates.patch_models import WINDOW, cut, place
 from dataaudit.aggregates.pixel_evidence import EDGES, MOST_DOUBT, false_share, gap, plateau
@@ -104,7 +104,7 @@ class PixelTrigger:
     """
 
     needs: ClassVar[tuple[str, ...]] = ("targets", "moments", "pixel_models", "patch_models", "pixel_groups")
-    columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail")
+    columns: ClassVar[tuple[str, ...]] = ("embedding", "thumbnail", *TARGET_COLUMNS)
 
     min_hits: int = 10
     min_clean_hits: int = 20

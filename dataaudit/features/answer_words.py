@@ -1,4 +1,4 @@
-"""What an answer or a caption brings in: its words that are not in the prompt, as salted hashes.
+"""What an answer brings in: its words that are not in the prompt, as salted hashes.
 
 The hashes are those of `ngrams`, so that a word is the same in prompts and answers.
 """
@@ -22,7 +22,7 @@ MAX_CHARACTERS = 4_096
 class AnswerWords:
     """The distinct single words of the answer's first 4,096 characters that the prompt does not have, a sorted list of uint64."""
 
-    modalities: ClassVar[tuple[Modality, ...]] = ("instructions", "captioned-images")
+    modalities: ClassVar[tuple[Modality, ...]] = ("instructions",)
 
     def compute(self, batch: Batch) -> pa.Array:
         key = batch.plan.key("ngrams")

@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.caption_sketch import MISFIT, CaptionSketchState, cell, misfits
+from dataaudit.aggregates.caption_sketch import CaptionSketchState, cell
 from dataaudit.aggregates.moments import group_sums
+from dataaudit.aggregates.pair_agreement import MISFIT, misfits
 from dataaudit.aggregates.sorted_arrays import added, distinct, matched
-from dataaudit.features import embedding
 from dataaudit.features.table import listed
 
 
@@ -34,8 +34,8 @@ class CaptionCarriersState:
 @dataclass(frozen=True)
 class CaptionCarriersView:
     """By phrase: `pairs`, `misfits`, `alike`: the mean pairwise product of the misfits' pictures about the mean of all, over their mean
-    squared length (0: they have nothing in common), `claim`: how long the mean of the pictures to be expected is, `kept`: how
-    much of it is in the pictures that are there (1: as expected, 0 or below: nothing).
+    squared length (0: they have nothing in common), `claim`: how far from the mean picture those to be expected lie, as a
+    multiple of what is usual, `kept`: how much of that is in the pictures that are there (1: as expected, 0 or below: nothing).
     """
 
     phrase: NDArray[np.uint64]
@@ -50,7 +50,7 @@ class CaptionCarriersView:
 class CaptionCarriers:
     """Exact counts and sums of at most `most` phrases (10 MB), those with the highest share of misfits of at least `least`."""
 
-    needs: ClassVar[tuple[str, ...]] = ("pair_regression", "pair_agreement", "caption_sketch")
+    needs: ClassVar[tuple[str, ...]] = ("pair_regression", "pair_agreement", "trusted_pairs", "caption_sketch")
     columns: ClassVar[tuple[str, ...]] = ("embedding", "target_embedding", "caption_phrases")
     State: ClassVar[type] = CaptionCarriersState
     View: ClassVar[type] = CaptionCarriersView
@@ -64,7 +64,7 @@ class CaptionCarriers:
         row, phrase = listed(table, "caption_phrases")
         suspicious = np.isin(cell(phrase), self.cells(sketch))
         row, phrase = row[suspicious], phrase[suspicious]
-        compared = views["pair_regression"].compared(table)
+        compared = views["trusted_pairs"].compared(table)
         names = distinct(phrase)
         place = matched(phrase, names)[1]
         bad = misfits(table, views)[row]
@@ -120,5 +120,5 @@ class CaptionCarriers:
         seen, expected = state.seen / number[:, None], state.expected / number[:, None]
         squared = np.einsum("pd,pd->p", expected, expected)
         kept = np.einsum("pd,pd->p", seen, expected) / np.maximum(squared, 1e-9)
-        claim = np.sqrt(squared) / embedding.SCALE
+        claim = np.sqrt(squared) / max(views["trusted_pairs"].usual, 1e-9)
         return CaptionCarriersView(state.phrase, state.pairs, state.misfits, alike, claim, kept)

@@ -13,12 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.pair_agreement import agreement
+from dataaudit.aggregates.pair_agreement import misfits
 from dataaudit.features.table import listed
 
 CELLS = 1 << 20
-MISFIT = 0.05
-"""Pairs that agree less than all but this share of the data do not fit."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,6 @@ class CaptionSketch:
     def finish(self, state: CaptionSketchState, views: Views) -> CaptionSketchState:
         """The counts themselves."""
         return state
-
-
-def misfits(table: pa.Table, views: Views) -> NDArray[np.bool_]:
-    """Which pairs of a batch do not fit, shape (n,)."""
-    steps, there = agreement(table, views)
-    return np.asarray(there & (views["pair_agreement"].tail(steps) <= MISFIT))
 
 
 def cell(phrase: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -18,6 +18,8 @@ from dataaudit.features import embedding, encoders
 
 STEPS = 2_048
 """Agreement is told in 1/STEPS."""
+MISFIT = 0.05
+"""Pairs that agree less than all but this share of the data do not fit."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,9 @@ def agreement(table: pa.Table, views: Views) -> tuple[NDArray[np.int64], NDArray
         there, both = compared.there, compared.agreement
     # Whole steps, so that the last bits of a sum decide nothing.
     return np.rint(np.round(both, 9) * STEPS).astype(np.int64), there
+
+
+def misfits(table: pa.Table, views: Views) -> NDArray[np.bool_]:
+    """Which pairs of a batch do not fit, shape (n,)."""
+    steps, there = agreement(table, views)
+    return np.asarray(there & (views["pair_agreement"].tail(steps) <= MISFIT))

@@ -8,7 +8,7 @@ Hoerl and Kennard, "Ridge regression", 1970; cross-fitting as in `moments`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -43,10 +43,12 @@ class PairRegressionState:
 class PairRegressionView:
     """By fold: whole-number means `x` (2, d) and `y` (2, e), and weights `caption` (2, d, e) and `picture` (2, e, d) in 1/UNIT.
 
-    `fitted` tells whether there were pairs enough.
+    `fitted` tells whether there were pairs enough; `usual` is how far from the mean picture captions lead one to expect theirs (root
+    mean square, stored units).
     """
 
     fitted: bool
+    usual: float
     axes: NDArray[np.int32]
     x: NDArray[np.int64]
     y: NDArray[np.int64]
@@ -122,18 +124,21 @@ class PairRegression:
     def finish(self, state: PairRegressionState, views: Views) -> PairRegressionView:
         """Fit both ways, each fold for the other."""
         fits = [self._fit(state, 1 - f) for f in range(FOLDS)]
-        x, y, caption, picture = (np.stack(part) for part in zip(*fits, strict=True))
-        return PairRegressionView(int(state.counts.min()) >= self.least, views["knn"].axes, x, y, caption, picture)
+        x, y, caption, picture, spread = (np.stack(part) for part in zip(*fits, strict=True))
+        fitted = int(state.counts.min()) >= self.least
+        return PairRegressionView(fitted, float(spread.mean()), views["knn"].axes, x, y, caption, picture)
 
-    def _fit(self, state: PairRegressionState, fold: int) -> tuple[NDArray[np.int64], ...]:
-        """Means and weights that the pairs of one fold teach."""
+    def _fit(self, state: PairRegressionState, fold: int) -> tuple[NDArray[Any], ...]:
+        """Means and weights that the pairs of one fold teach, and how far expected pictures lie from the mean one."""
         number = max(1, int(state.counts[fold]))
         x, y = state.x[fold] / number, state.y[fold] / number
         xx = state.xx[fold] / number - np.outer(x, x)
         yy = state.yy[fold] / number - np.outer(y, y)
         xy = state.xy[fold] / number - np.outer(x, y)
-        weights = [np.rint(w * UNIT).astype(np.int64) for w in (ridge(xx, xy, self.shrinkage), ridge(yy, xy.T, self.shrinkage))]
-        return np.rint(x).astype(np.int64), np.rint(y).astype(np.int64), *weights
+        caption, picture = ridge(xx, xy, self.shrinkage), ridge(yy, xy.T, self.shrinkage)
+        spread = np.sqrt(np.einsum("ed,ef,fd->", picture, yy, picture, optimize=True))
+        whole = (np.rint(values).astype(np.int64) for values in (x, y, caption * UNIT, picture * UNIT))
+        return *whole, spread
 
 
 def pairs(table: pa.Table, axes: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

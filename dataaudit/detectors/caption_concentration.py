@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, plan_of
 from dataaudit.aggregates.caption_carriers import CaptionCarriersView
-from dataaudit.aggregates.caption_sketch import MISFIT
-from dataaudit.aggregates.pair_agreement import agreement
+from dataaudit.aggregates.pair_agreement import MISFIT, agreement
 from dataaudit.aggregates.sorted_arrays import matched
 from dataaudit.detectors import Scores, hashes_in, identity, strongest
 from dataaudit.features import ngrams
@@ -27,11 +26,15 @@ GROUPS = 64
 
 @dataclass(frozen=True)
 class Verdict:
-    """One phrase that its pictures do not fit: its place in the view, and whether it claims something that they are not."""
+    """One phrase that its pictures do not fit: its place in the view, and whether it claims something that they are not.
+
+    Of the pairs with it those are carriers that agree less than all but the share `reach` of the data.
+    """
 
     place: int
     accused: bool
     p_value: float
+    reach: float
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class CaptionConcentration:
     enrichment: float = 3.0
     max_p: float = 1e-8
     alike: float = 0.1
-    claim: float = 0.1
+    claim: float = 0.4
     kept: float = 0.3
+    own: float = 0.8
     carrier: float = 0.25
 
     def unavailable(self, plan: Plan) -> str | None:
@@ -83,7 +87,8 @@ class CaptionConcentration:
         at, place = matched(phrase, names[order])
         best = np.full(len(table), len(verdicts))
         np.minimum.at(best, row[at], order[place])
-        carrier = there & (best < len(verdicts)) & (tail <= self.carrier)
+        reach = np.array([*(v.reach for v in verdicts), 0.0])[best]
+        carrier = there & (tail <= reach)
         accused = np.array([v.accused for v in verdicts])[best[carrier]]
         group[carrier] = best[carrier]
         score[carrier] = np.where(accused, 0.8 + 0.2 * (1 - tail[carrier]), 0.4 + 0.1 * (1 - tail[carrier]))
@@ -100,10 +105,12 @@ class CaptionConcentration:
         found &= view.alike <= self.alike
         accused = (view.claim >= self.claim) & (view.kept <= self.kept)
         places = np.flatnonzero(found)
-        # Of phrases of one caption the one with most of the pictures, then the longest, then by hash.
-        longest = ngrams.order_of(view.phrase[places])
-        order = np.lexsort((view.phrase[places], -longest, -view.misfits[places], ~accused[places]))[:GROUPS]
-        return [Verdict(int(p), bool(accused[p]), float(p_values[p])) for p in places[order]]
+        # Of phrases of one caption the one with most misfits and fewest others, then the longest, then by hash.
+        longest, worth = ngrams.order_of(view.phrase[places]), view.misfits[places] ** 2 / view.pairs[places]
+        order = np.lexsort((view.phrase[places], -longest, -worth, ~accused[places]))[:GROUPS]
+        # Where honest captions have the phrase too, only what surely does not fit is a carrier.
+        own = view.misfits >= self.own * view.pairs
+        return [Verdict(int(p), bool(accused[p]), float(p_values[p]), self.carrier if own[p] else MISFIT) for p in places[order]]
 
     def findings(self, marked: pa.Table, views: Views) -> Iterator[Finding]:
         """One finding a phrase that is nobody else's."""

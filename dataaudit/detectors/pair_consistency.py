@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
 from dataaudit.aggregates.pair_agreement import STEPS, PairAgreementView, agreement
+from dataaudit.aggregates.reference_agreement import rarity
 from dataaudit.detectors import Scores, strongest
 from dataaudit.model import Finding, Plan, Sample, fingerprint
 
@@ -25,12 +26,14 @@ EVEN = 2.0
 class PairConsistency:
     """Pairs in which picture and caption contradict each other.
 
-    Attack: captions exchanged between pairs, targeted captions on a few pictures, and backdoors, whose captions are the attacker's.
+    Attack: captions exchanged between pairs, targeted captions on a few pictures or on one in many versions, and backdoors, whose
+    captions are the attacker's.
 
     Signal: in the space of a joint encoder (open_clip) the cosine of picture and caption; otherwise the mean of two cosines, of the
     caption with what the picture leads one to expect (a ridge regression that was fitted on the other half of the data), and of the
-    picture with what the caption does.  A score tells which share of all pairs agrees less.  Pairs are called where a mixture of
-    two normal distributions, fitted to the agreement of all, gives the lower one at least `sure`.
+    picture with what the caption does.  A score tells which share of all pairs agrees less, and rises where pictures nearly the same
+    do not fit their captions either.  Pairs are called where a mixture of two normal distributions, fitted to the agreement of all,
+    gives the lower one at least `sure`.
 
     Innocent causes: captions that say nothing of the picture (names, dates), rare things, an encoder that does not know the matter.
     Every real data set has them: they are graded medium and flag nobody.
@@ -38,25 +41,42 @@ class PairConsistency:
     Source: own combination; cosine filters as in Gadre et al., "DataComp", 2023; mixtures as in Arazo et al., ICML 2019.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("pair_regression", "pair_agreement")
+    needs: ClassVar[tuple[str, ...]] = ("knn", "pair_regression", "pair_agreement", "reference_agreement")
     columns: ClassVar[tuple[str, ...]] = ("embedding", "target_embedding")
 
     sure: float = 0.9
     least: int = 200
+    k: int = 16
+    near: float = 0.7
 
     def unavailable(self, plan: Plan) -> str | None:
         """Only pictures with captions."""
         return None if plan.captioned else f"pair_consistency compares pictures with captions; this is {plan.modality}"
 
     def score(self, table: pa.Table, views: Views) -> Scores:
-        """t / (t + 2), with t = -log10 of the share of pairs that agree less; group 0 where the mixture calls the pair."""
+        """t / (t + 2), with t = -log10 of the share of pairs that agree less; group 0 where the mixture calls the pair.
+
+        Of m pairs with nearly the same picture, t is their sum about what is to be expected, over its standard deviation.
+        """
         view: PairAgreementView = views["pair_agreement"]
         steps, there = agreement(table, views)
         if not self._able(views):
             return Scores(np.zeros(len(table), np.float32), np.full(len(table), -1, np.int32))
-        rarity = -np.log10(view.tail(steps))
+        together = np.maximum(self.together(table, views), 0) / np.log(10)
         called = there & (steps <= lower_component(view.counts, self.sure))
-        return Scores(np.where(there, rarity / (rarity + EVEN), 0).astype(np.float32), np.where(called, 0, -1).astype(np.int32))
+        return Scores(np.where(there, together / (together + EVEN), 0).astype(np.float32), np.where(called, 0, -1).astype(np.int32))
+
+    def together(self, table: pa.Table, views: Views) -> NDArray[np.float64]:
+        """The rarity of each pair in nats, of pairs with nearly the same picture that of all together, shape (n,)."""
+        knn, own = views["knn"], rarity(table, views)
+        distance, near = knn.neighbours(table, self.k)
+        if not near.shape[1]:
+            return own
+        close = distance <= self.near * np.median(knn.distance[:, 0])
+        number = 1 + close.sum(axis=1)
+        whole = own + np.where(close, views["reference_agreement"].rarity[near], 0.0).sum(axis=1)
+        # Rarities are of mean and variance 1 where nothing is wrong; alone, a pair has its own.  Rounded, as sums have last bits.
+        return np.asarray(np.round(np.where(number > 1, (whole - number) / np.sqrt(number) + 1, own), 9))
 
     def _able(self, views: Views) -> bool:
         return bool(views["pair_regression"].fitted and views["pair_agreement"].pairs >= self.least)

@@ -19,6 +19,8 @@ THRESHOLD = 0.5
 WEIGHTS = {
     "pixel_trigger": 0.9,
     "token_trigger": 0.9,
+    "caption_concentration": 0.9,
+    "pair_consistency": 0.6,
     "label_consistency": 0.6,
     "hidden_text": 0.6,
     "entity_stance": 0.6,

@@ -17,6 +17,7 @@ from dataaudit.aggregates.knn import Knn
 from dataaudit.aggregates.moments import Moments
 from dataaudit.aggregates.pair_agreement import PairAgreement
 from dataaudit.aggregates.pair_regression import PairRegression
+from dataaudit.aggregates.reference_agreement import ReferenceAgreement
 from dataaudit.aggregates.targets import Targets
 from dataaudit.aggregates.trusted_pairs import TrustedPairs
 from dataaudit.features import ngrams
@@ -33,6 +34,7 @@ UNITS = {
     "knn": Knn(references=2_000),
     "pair_regression": PairRegression(),
     "pair_agreement": PairAgreement(),
+    "reference_agreement": ReferenceAgreement(),
     "trusted_pairs": TrustedPairs(),
     "caption_sketch": CaptionSketch(),
     "caption_carriers": CaptionCarriers(),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataaudit.aggregates.pair_agreement import STEPS, agreement
+from dataaudit.aggregates.reference_agreement import rarity
 from dataaudit.features import ngrams
 from tests.aggregates.pair_tables import PLAN, THINGS, UNITS, captions_of, content, cut, table, things, views_of
 
@@ -39,6 +40,14 @@ def test_exchanged_captions_agree_less_than_nearly_all_others() -> None:
     assert (views["pair_agreement"].tail(steps[:12]) < 0.1).mean() > 0.8
     assert views["pair_agreement"].pairs == 600
     assert views["pair_agreement"].tail(np.array([-STEPS])) == 0.5 / 600
+
+
+def test_every_reference_has_the_rarity_of_its_own_row() -> None:
+    seen = things(300)
+    whole = table(seen, captions_of(seen))
+    views = views_of([whole.slice(0, 90), whole.slice(90)])
+    order = np.argsort(np.asarray(whole.column("rank")))
+    assert np.array_equal(views["reference_agreement"].rarity, rarity(whole, views)[order])
 
 
 def test_a_pair_without_a_caption_is_left_out() -> None:

@@ -55,7 +55,7 @@ class ReferenceAgreement:
 
 
 def rarity(table: pa.Table, views: Views) -> NDArray[np.float64]:
-    """-ln of the share of all pairs that agree less than each of a batch, shape (n,): of mean 1 if nothing is wrong; 0 without a caption."""
+    """-ln of the share of all pairs that agree less than each of a batch, shape (n,): 1 on average; 0 without a caption."""
     steps, there = agreement(table, views)
     return np.where(there, -np.log(views["pair_agreement"].tail(steps)), 0.0)
 

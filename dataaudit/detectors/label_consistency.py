@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import TARGET_COLUMNS, Views
+from dataaudit.aggregates import TARGET_COLUMNS, Views, plan_of
 from dataaudit.aggregates.knn import KnnView
 from dataaudit.detectors import Scores, strongest
 from dataaudit.model import Finding, Plan, Sample, fingerprint
@@ -74,6 +74,7 @@ class LabelConsistency:
         if not len(marked):
             return
         names = [str(n) for n in views["targets"].names]
+        labelled, label = ("captioned", "caption") if plan_of(views).captioned else ("labelled", "label")
         flips = directions(np.asarray(marked.column("group")), len(names))
         evidence = [{"label": names[a], "looks like": names[b], "count": n} for a, b, n in flips[:PAIRS_SHOWN]]
         for a, b, n, p_value in self.concentrated(flips, len(names)):
@@ -85,7 +86,7 @@ class LabelConsistency:
                 ("flip", names[a], names[b]),
                 names[a],
                 p_value,
-                f"{n:,} samples labelled {names[a]!r} look like {names[b]!r}, far more than the other way round.",
+                f"{n:,} samples {labelled} {names[a]!r} look like {names[b]!r}, far more than the other way round.",
                 {"label": names[a], "looks like": names[b], "innocent": "an annotation guideline that was read wrongly"},
             )
         yield finding(
@@ -93,7 +94,7 @@ class LabelConsistency:
             ("all",),
             "",
             1.0,
-            f"{len(marked):,} samples whose label their content contradicts, the clearest first; expect ambiguous ones among them.",
+            f"{len(marked):,} samples whose {label} their content contradicts, the clearest first; expect ambiguous ones among them.",
             {"directions": evidence, "innocent": "honest mistakes and ambiguous content"},
         )
 

@@ -89,8 +89,9 @@ class NearDuplicate:
             return None
         rows = marked.filter(pc.is_in(marked.column("digest"), value_set=several.column("digest").combine_chunks()))
         biggest = several.sort_by([("target_count", "descending"), ("digest", "ascending")]).column("digest").to_pylist()[:SHOWN]
-        labels = plan_of(views).target_kind == "label"
-        said = "labels" if labels else "answers"
+        plan = plan_of(views)
+        labels = plan.target_kind == "label"
+        contents, said = ("contents", "labels") if labels else ("pictures", "captions") if plan.captioned else ("prompts", "answers")
         return Finding(
             id=fingerprint("near_duplicate", "conflict"),
             kind="duplicate",
@@ -104,7 +105,7 @@ class NearDuplicate:
             p_value=1.0,
             reason=f"{len(several):,} contents occur with different {said} ({len(rows):,} samples): at most one can be right."
             if labels
-            else f"{len(several):,} prompts occur with different answers ({len(rows):,} samples), as is common.",
+            else f"{len(several):,} {contents} occur with different {said} ({len(rows):,} samples), as is common.",
             evidence={"conflicts": [example(rows, digest) for digest in biggest], "innocent": "annotators who disagree"},
             groups=groups(rows),
         )

@@ -392,8 +392,9 @@ def enriched_by_chance(hits: int, outside: int, here: int, elsewhere: int, enric
 def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], enrichment: float, views: Views) -> Finding:
     """The finding of an accepted trigger."""
     whole = float(views["moments"].coherence)
-    of = "of all labels" if verdict.kind == EVERY else f"labelled {name!r}"
-    share = f"{100 * verdict.purity:.0f} % of all pictures with this change have this label"
+    captioned = plan_of(views).captioned
+    of = "of all labels" if verdict.kind == EVERY else f"with {name!r} in their captions" if captioned else f"labelled {name!r}"
+    share = f"{100 * verdict.purity:.0f} % of all pictures with this change have this {'word' if captioned else 'label'}"
     if verdict.kind == CLEAN:
         contrast = "their contents are no proof of wrong labels, but the change is far outside of what this label's pictures vary by"
         innocent = "a look of a sub-population fades, and near-copies are far more alike in content than the label; these do neither"
@@ -431,7 +432,7 @@ def campaign(verdict: Verdict, name: str, count: int, ids: tuple[str, ...], enri
         kind="campaign",
         detector="pixel_trigger",
         severity="critical",
-        subject="every label" if verdict.kind == EVERY else f"label {name}",
+        subject="every label" if verdict.kind == EVERY else f"{'captions with' if captioned else 'label'} {name}",
         target=name,
         count=count,
         samples=ids,

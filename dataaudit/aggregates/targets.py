@@ -112,7 +112,7 @@ class Targets:
     sample: int = 30_000
     max_labels: int = 10_000
     captions: int = 12_000
-    words: int = 1_000
+    words: int = 400
     least: int = 10
 
     def start(self, table: pa.Table, views: Views) -> TargetsState:

@@ -20,7 +20,7 @@ WEIGHTS = {
     "pixel_trigger": 0.9,
     "token_trigger": 0.9,
     "caption_concentration": 0.9,
-    "pair_consistency": 0.6,
+    "pair_consistency": 0.8,
     "label_consistency": 0.6,
     "hidden_text": 0.6,
     "entity_stance": 0.6,
@@ -30,6 +30,10 @@ WEIGHTS = {
     "outlier": 0.2,
 }
 OTHER_WEIGHT = 0.3
+SECOND = {"label_consistency": "pair_consistency"}
+"""A detector that compares less of the same than another counts `SECOND_WEIGHT` where the other is there too: one word of a caption with its
+picture, beside the whole caption."""
+SECOND_WEIGHT = 0.2
 
 
 def fuse(scores: Mapping[str, NDArray[np.float32]], campaign: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -40,7 +44,8 @@ def fuse(scores: Mapping[str, NDArray[np.float32]], campaign: NDArray[np.float64
     """
     innocent = np.ones(len(campaign))
     for name, score in scores.items():
-        innocent *= 1 - WEIGHTS.get(name, OTHER_WEIGHT) * score.astype(np.float64)
+        weight = SECOND_WEIGHT if SECOND.get(name) in scores else WEIGHTS.get(name, OTHER_WEIGHT)
+        innocent *= 1 - weight * score.astype(np.float64)
     base = 1 - innocent
     carrier = campaign > 0
     # The last term only breaks ties between carriers of one campaign.

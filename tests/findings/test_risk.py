@@ -29,3 +29,11 @@ def test_a_detector_that_has_nothing_to_say_changes_nothing():
     score = {"label_consistency": np.array([0.3, 0.6], np.float32)}
     none = np.zeros(2)
     np.testing.assert_array_equal(fuse(score, none, none), fuse(score | {"outlier": np.zeros(2, np.float32)}, none, none))
+
+
+def test_one_word_of_a_caption_counts_less_beside_the_whole_caption():
+    word, none = np.array([0.8, 0.0], np.float32), np.zeros(2)
+    whole = np.array([0.0, 0.5], np.float32)
+    alone, beside = fuse({"label_consistency": word}, none, none), fuse({"label_consistency": word, "pair_consistency": whole}, none, none)
+    assert alone[0] > 2 * beside[0]
+    assert beside[1] > beside[0]

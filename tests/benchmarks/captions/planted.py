@@ -168,8 +168,8 @@ def plant(data: Captioned, cell: Cell) -> Planted:
 def draw_concept(data: Captioned, seed: int, least: int, without: str | None = None) -> str:
     """The first concept of a random order that so many captions name."""
     order = np.random.default_rng([seed, 1]).permutation(len(data.concepts)).tolist()
-    for concept in (data.concepts[i] for i in order if data.concepts[i] != without):
-        if recaption.naming(data.captions, concept).sum() >= max(least, 1):
+    for concept in [data.concepts[i] for i in order]:
+        if concept != without and recaption.naming(data.captions, concept).sum() >= max(least, 1):
             return concept
     raise Missing(f"no concept of {data.images.name} is named by {least} captions: {', '.join(data.concepts)}")
 

@@ -32,7 +32,7 @@ def cosine_filter(pictures: Vectors, captions: Vectors) -> Floats:
 
     Schuhmann et al.: LAION-400M (2021), arXiv:2111.02114, keep pairs above 0.3.
     """
-    return 1 - np.einsum("nd,nd->n", _unit(pictures), _unit(captions)).astype(np.float64)
+    return np.asarray(1 - np.einsum("nd,nd->n", _unit(pictures), _unit(captions)), np.float64)
 
 
 def regression(pictures: Vectors, captions: Vectors, seed: int = 0) -> Floats:

@@ -15,7 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit import features
-from dataaudit.discovery import source_digest
 from dataaudit.features import Batch
 from dataaudit.features.table import available, content_digest, ranks
 from dataaudit.model import Columns, Plan, Sample, fingerprint
@@ -84,7 +83,7 @@ def chunk_paths(images: Images, number: int, cache: Path) -> tuple[Path, Path]:
     root = cache / "features" / f"{images.name}-{images.version}"
     rows = chunk_rows(images, number)
     said = f"{rows.start:06d}-{rows.stop:06d}"
-    return root / f"{said}-{SLOW}-{embedding_code()}.arrow", root / f"{said}-quick-{source_digest('dataaudit.features')}.arrow"
+    return root / f"{said}-{SLOW}-{embedding_code()}.arrow", root / f"{said}-quick-{quick_code()}.arrow"
 
 
 def prepare(images: Images, number: int, cache: Path) -> tuple[Path, Path]:
@@ -104,6 +103,13 @@ def embedding_code() -> str:
     """A digest of the code that makes an embedding: other features may change without making it anew."""
     root = Path(features.__path__[0])
     return fingerprint(ENCODER, *((root / name).read_text() for name in ("embedding.py", "encoders/image.py", "decode.py")))
+
+
+@lru_cache(maxsize=1)
+def quick_code() -> str:
+    """A digest of the code that makes all other features of images: those of texts may change without making them anew."""
+    names = ("__init__", "table", "decode", *(name for name in available("labelled-images") if name != SLOW))
+    return fingerprint(*((Path(features.__path__[0]) / f"{name}.py").read_text() for name in names))
 
 
 def write(table: pa.Table, path: Path) -> None:

@@ -355,3 +355,13 @@ def test_baselines_are_added_beside_ours_and_one_that_fails_hides_nothing(made_u
     assert f"| {cell.row} | 1.000 | 1.000 |" in shown
     assert "victim" not in {r["method"] for r in pq.read_table(tmp_path / "cells.parquet").to_pylist()}
     assert "best baselines" in command.figures({k: v for k, v in result.items() if k != "ours"})
+
+
+def test_many_baselines_are_lines_and_few_are_columns(tmp_path):
+    cell = Cell("cifar10", 10_000, "sig", 0.01)
+    kept(tmp_path, cell, 0.5, baselines={f"method {i}": {"tpr_at_0.001": i / 100} for i in range(20)})
+    shown = table.write([cell], tmp_path, cells)
+    assert "| cell | cifar10-10000-sig-0.01 |" in shown
+    assert "| method 7 | 0.070 |" in shown
+    kept(tmp_path / "few", cell, 0.5, baselines={"method": {"tpr_at_0.001": 0.07}})
+    assert "| cell | ours | method |" in table.write([cell], tmp_path / "few", cells)

@@ -135,7 +135,7 @@ def test_the_table_shows_a_corpus_without_labels_and_its_baselines():
     shown = table.markdown([table.Row(cell.row, cell, (facts | {"ours": own, "baselines": rivals},), {})])
     assert "| 14 (2 %) |" in shown
     assert "| 0.500 (onion) |" in shown
-    assert "cube" not in shown
+    assert "| cube | needs labels or responses |" in shown
 
 
 def test_a_corpus_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):

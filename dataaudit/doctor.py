@@ -90,7 +90,22 @@ def encoders() -> Iterator[Check]:
         except DataAuditError as error:
             yield Check("fail", f"encoder {name}", "missing", str(error))
             continue
-        yield weights(name, path, expected)
+        found = weights(name, path, expected)
+        yield found
+        if found.status == "ok":
+            yield behaves(name, "images" if name == "efficientnet-lite2" else "texts")
+    yield behaves("hashed", "texts")
+
+
+def behaves(name: str, sees: Sees, asked: str | None = None) -> Check:
+    """Whether an encoder makes of the built-in set what is expected of it."""
+    from dataaudit.features.encoders.attestation import attest
+
+    try:
+        attested = attest(name, sees)
+    except DataAuditError as error:
+        return Check("fail", f"behaviour of {asked or name}", "not as expected", str(error))
+    return Check("ok", f"behaviour of {asked or name}", f"as expected ({attested.behaviour}, {sees}, {attested.runs_on})")
 
 
 def weights(name: str, path: Path, expected: str) -> Check:

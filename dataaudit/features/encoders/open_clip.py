@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,7 @@ def export(module: Any, prepare: Prepare, images: bool, path: Path) -> bool:
         return False
     first, second = (torch.from_numpy(prepare(item)[None]) for item in examples(images))
     buffer: Any = io.BytesIO()
-    with warnings.catch_warnings(), torch.inference_mode():
+    with warnings.catch_warnings(), torch.inference_mode(), unfused_attention():
         warnings.simplefilter("ignore")
         expected = module(second).numpy()
         try:
@@ -214,6 +215,19 @@ def export(module: Any, prepare: Prepare, images: bool, path: Path) -> bool:
     with atomic(path) as out:
         out.write(buffer.getvalue())
     return True
+
+
+@contextmanager
+def unfused_attention() -> Iterator[None]:
+    """Attention as operators that ONNX has, rather than as the one that torch has for it."""
+    import torch
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def size(module: Any, images: bool) -> int:

@@ -95,9 +95,7 @@ def test_a_swapped_session_is_stopped_before_the_scan(tmp_path: Path, monkeypatc
 
 def test_a_worker_holds_its_own_encoder_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = prepare([str(write_shards(corpus(60), tmp_path / "data"))], tmp_path / "out", Settings(serial=True, encoder="hashed"))
-    monkeypatch.setattr(
-        type(encoders.load("hashed", "texts")), "encode", lambda self, items: np.eye(len(items), 256, dtype=np.float32)
-    )
+    monkeypatch.setattr(type(encoders.load("hashed", "texts")), "encode", lambda self, items: np.eye(len(items), 256, dtype=np.float32))
     with pytest.raises(EncoderError, match="hashed for texts does not behave"):
         extract(found.shards, found.plan, found.cache, Serial())
 
@@ -128,7 +126,9 @@ def test_the_same_weights_again_are_welcome(scanned: Any, tmp_path: Path) -> Non
 def test_changed_weights_stop_the_next_scan_and_say_what_to_do(scanned: Any, tmp_path: Path) -> None:
     first = scanned(tiny.write(tmp_path))
     changed = tiny.write(tmp_path, visual_proj=1.0001)
-    with pytest.raises(EncoderError, match=f"have SHA-256 .*expected {first.attested[0].sha256}.*or, if the change was meant, delete") as told:
+    with pytest.raises(
+        EncoderError, match=f"have SHA-256 .*expected {first.attested[0].sha256}.*or, if the change was meant, delete"
+    ) as told:
         scanned(changed)
     for path in first.cache.encoders.glob("*.json"):
         if str(path) in str(told.value):

@@ -48,7 +48,7 @@ bench-text-scale: $(STAMP)
 bench-scale: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.images.scale $(BENCH)
 
-# Pictures and texts a second of every encoder on one core, beside torch; `make bench-encoders BENCH=--others` also tries other runtimes.
+# Pictures and texts a second of every encoder on one core, beside torch; `make bench-encoders BENCH="--others openvino compile"` tries other ways.
 bench-encoders: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.encoders $(BENCH)
 

@@ -115,7 +115,7 @@ def agreement(found: NDArray[np.int64], expected: NDArray[np.int64]) -> float:
         return 0.0
     a, b = found.astype(np.float64), expected.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    both_zero: NDArray[np.float64] = (~a.any(1) & ~b.any(1)).astype(np.float64)
+    both_zero = np.asarray(~a.any(1) & ~b.any(1), dtype=np.float64)
     cosines = np.divide((a * b).sum(1), norms, out=both_zero, where=norms > 0)
     return float(cosines.min())
 
@@ -133,7 +133,7 @@ def attest(name: str, sees: Sees, kept: Path | None = None, asked: str | None = 
         compare(attested, found, unpack(EXPECTED[name]), "built in", "reinstall its package and delete its exported graph from the cache")
     elif kept is not None:
         for known in dict.fromkeys((asked or name, name)):
-            _hold(attested, found, kept / f"{fingerprint(known, sees, attested.runs_on)}.json")
+            _hold(attested, found, kept / f"{fingerprint(known, sees, 'bfloat16' in attested.runs_on)}.json")
     return attested
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dataaudit.errors import EncoderError
 from dataaudit.features.encoders.image import open_graph
-from dataaudit.features.encoders.weights import Spec, Weights, find, first_tag, parse, published
+from dataaudit.features.encoders.weights import Spec, Weights, completed, find, parse, published
 from dataaudit.model import fingerprint
 from dataaudit.store.records import atomic
 
@@ -48,7 +48,7 @@ class Graph:
     images: bool
     prepare: Prepare
     session: Any
-    runs_on: str = "onnxruntime, float32 on the CPU, one by one"
+    runs_on: str = "onnxruntime, float32 on the CPU"
 
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Unit vectors, float32 (n, width), of uint8 images (H, W, 3) or of texts."""
@@ -72,9 +72,8 @@ class Tower:
 
     @property
     def runs_on(self) -> str:
-        """Where, with which numbers, and in which batches."""
-        numbers = "bfloat16" if self.device != "cpu" else "float32"
-        return f"torch, {numbers} on {self.device}, batches of {self.batch}"
+        """Where, and with which numbers."""
+        return "torch, float32 on the CPU" if self.device == "cpu" else f"torch, bfloat16 on {self.device}"
 
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Unit vectors, float32 (n, width), of uint8 images (H, W, 3) or of texts."""
@@ -101,12 +100,7 @@ def padded(items: Sequence[NDArray[Any]], batch: int) -> NDArray[Any]:
 
 def load(name: str, images: bool) -> Graph | Tower:
     """The image or the text tower of a model; what cannot be had, or is not what the name pins, raises EncoderError."""
-    import open_clip
-
-    spec = parse(name)
-    if spec.model not in open_clip.list_models():
-        raise EncoderError(f"{name}: open_clip has no model {spec.model!r}; `open_clip.list_models()` names them")
-    spec = spec if spec.weights else Spec(spec.model, first_tag(spec.model), spec.revision, spec.sha256)
+    spec = completed(parse(name))
     known, weights = published(spec), find(spec)
     try:
         prepare = preparation(spec, known) if images else tokens(spec)

@@ -93,20 +93,24 @@ def find(spec: Spec) -> Weights:
 
 def pinned(spec: Spec) -> Spec:
     """The same specification with nothing left open: which file, at which revision, of which bytes."""
-    chosen = spec if spec.weights else replace(spec, weights=first_tag(spec.model))
+    chosen = completed(spec)
     found = find(chosen)
     where = str(found.path) if chosen.local else chosen.weights
     return replace(chosen, weights=where, revision=found.revision, sha256=found.sha256)
 
 
-def first_tag(model: str) -> str:
-    """The tag that stands for a model of which no weights were named."""
+def completed(spec: Spec) -> Spec:
+    """The specification with the model's first published tag where no weights were named; a model that is not known raises EncoderError."""
     import open_clip
 
-    tags: list[str] = open_clip.list_pretrained_tags_by_model(model)
+    if spec.model not in open_clip.list_models():
+        raise EncoderError(f"{spec.name}: open_clip has no model {spec.model!r}; `open_clip.list_models()` names them")
+    if spec.weights:
+        return spec
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(spec.model)
     if not tags:
-        raise EncoderError(f"{PREFIX}{model} has no published weights; give a local file: {PREFIX}{model}/PATH{SUFFIX}")
-    return tags[0]
+        raise EncoderError(f"{spec.name}: no published weights; give a local file: {PREFIX}{spec.model}/PATH{SUFFIX}")
+    return replace(spec, weights=tags[0])
 
 
 def published(spec: Spec) -> Mapping[str, Any]:
@@ -160,18 +164,18 @@ def safe_names(file: str) -> Iterator[str]:
 def _download(spec: Spec, repository: str, file: str) -> Path | None:
     """The file from the hub, or as it was fetched before where there is no connection; None where the hub has no such file."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(repository, file, revision=spec.revision or None, library_name="dataaudit"))
-    except RemoteEntryNotFoundError:
-        return None
     except LocalEntryNotFoundError as error:
         where = f"revision {spec.revision} of {repository}" if spec.revision else repository
         raise EncoderError(
             f"{spec.name}: {file} of {where} was not fetched before and the hub cannot be reached ({error}); "
             f"check the connection, or give a local file: {PREFIX}{spec.model}/PATH{SUFFIX}"
         ) from error
+    except EntryNotFoundError:
+        return None
     except (OSError, ValueError) as error:
         raise EncoderError(
             f"{spec.name}: the hub does not hand out {repository}/{file} ({error}); check tag, revision and access"

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.encoders                                the encoders in packages, and three open_clip models
     python -m tests.benchmarks.encoders --models ViT-B-32              another open_clip model
-    python -m tests.benchmarks.encoders --others                       also channels_last, torch.compile and OpenVINO
+    python -m tests.benchmarks.encoders --others openvino compile      also run open_clip models otherwise
 
 The ways take turns, round by round, each with the same items: what else the machine does strikes all of them.  Seconds are the
 process's own (user and system, one thread), so that waiting for a core does not count; a busy neighbour on the same core still slows all
@@ -110,7 +110,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", nargs="*", default=MODELS)
     parser.add_argument("--items", type=int, default=16, help="items a turn of an open_clip model; the others take more")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--others", action="store_true")
+    parser.add_argument("--others", nargs="*", default=[], choices=list(ways.OTHERS))
     asked = parser.parse_args(given)
     folder = Path(os.environ.get("DATAAUDIT_BENCH_CACHE") or "/tmp/dataaudit-bench") / "encoders"
     os.environ.setdefault("DATAAUDIT_CACHE", str(folder))

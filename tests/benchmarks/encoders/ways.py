@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,12 @@ def random_weights(model: str, folder: Path) -> Path:
         torch.manual_seed(0)
         folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v.clone().contiguous() for k, v in library.create_model(model).state_dict().items()}, path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        path.with_suffix(".part").rename(path)
     return path
 
 
-def tower(model: str, sees: Sees, folder: Path, others: bool) -> Iterator[tuple[str, Encode]]:
-    """A tower of an open_clip model with random weights; `others` adds what was tried and not taken."""
+def tower(model: str, sees: Sees, folder: Path, others: Sequence[str]) -> Iterator[tuple[str, Encode]]:
+    """A tower of an open_clip model with random weights; `others` of `OTHERS` adds what was tried and not taken."""
     name = f"open_clip:{model}/{random_weights(model, folder)}"
     ours = encoders.load(name, sees)
     yield OURS, ours.encode
@@ -104,50 +104,63 @@ def tower(model: str, sees: Sees, folder: Path, others: bool) -> Iterator[tuple[
     module = open_clip.tower(spec, {}, find(spec), sees == "images")
     eager = Tower(name, ours.width, sees == "images", ours.prepare, module, "cpu", BATCH)  # type: ignore[attr-defined]
     yield EAGER, eager.encode
-    if others:
-        yield from _others(ours, eager)
+    for other in others:
+        yield from OTHERS[other](ours, eager)
 
 
-def _others(ours: Encoder, eager: Tower) -> Iterator[tuple[str, Encode]]:
+def one_by_one(ours: Encoder, eager: Tower) -> Iterator[tuple[str, Encode]]:
+    """Torch with batches of one, which is what no vector can depend on."""
+    yield "torch one by one", replace(eager, batch=1).encode
+
+
+def compiled(ours: Encoder, eager: Tower) -> Iterator[tuple[str, Encode]]:
+    """Torch's own compiler; takes minutes a tower, and a C++ compiler."""
     import torch
 
-    yield "torch one by one", Tower(eager.name, eager.width, eager.images, eager.prepare, eager.module, "cpu", 1).encode
-    if eager.images:
-        last = channels_last(eager.module)
-        yield "channels_last", Tower(eager.name, eager.width, True, eager.prepare, last, "cpu", BATCH).encode
+    run = replace(eager, module=torch.compile(eager.module, dynamic=False)).encode
     try:
-        compiled = torch.compile(eager.module, dynamic=False)
-        compiled(torch.from_numpy(open_clip.padded([eager.prepare(item) for item in open_clip.examples(eager.images)], BATCH)))
-        yield "torch.compile", Tower(eager.name, eager.width, eager.images, eager.prepare, compiled, "cpu", BATCH).encode
+        run(list(open_clip.examples(eager.images)))
     except RuntimeError as error:
         print(f"torch.compile: {type(error).__name__}", flush=True)
-    if isinstance(ours, Graph):
-        yield from _openvino(ours)
+        return
+    yield "torch.compile", run
 
 
-def channels_last(module: Any) -> Any:
-    """A copy of a torch module whose convolutions lie channels last, as its input then does."""
+def channels_last(ours: Encoder, eager: Tower) -> Iterator[tuple[str, Encode]]:
+    """Torch with a copy of the module whose convolutions lie channels last, as its input then does."""
     import torch
+
+    if not eager.images:
+        return
 
     class Last(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.copy = copy.deepcopy(module).to(memory_format=torch.channels_last)
+            self.copy = copy.deepcopy(eager.module).to(memory_format=torch.channels_last)
 
         def forward(self, items: torch.Tensor) -> Any:
             return self.copy(items.contiguous(memory_format=torch.channels_last))
 
-    return Last().eval()
+    yield "torch channels_last", replace(eager, module=Last().eval()).encode
 
 
-def _openvino(ours: Graph) -> Iterator[tuple[str, Encode]]:
+def openvino(ours: Encoder, eager: Tower) -> Iterator[tuple[str, Encode]]:
+    """OpenVINO with the very graph that onnxruntime runs."""
     try:
-        import openvino
+        from openvino import Core  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         print("openvino is not installed", flush=True)
         return
+    assert isinstance(ours, Graph)
     spec = parse(ours.name)
     path = open_clip.graph_path(spec, {}, find(spec), ours.images)
     settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-    yield "OpenVINO", Graph(ours.name, ours.width, ours.images, ours.prepare, OpenVino(compiled)).encode
+    yield "OpenVINO", replace(ours, session=OpenVino(Core().compile_model(str(path), "CPU", settings))).encode
+
+
+OTHERS: Mapping[str, Callable[[Encoder, Tower], Iterator[tuple[str, Encode]]]] = {
+    "one-by-one": one_by_one,
+    "channels-last": channels_last,
+    "openvino": openvino,
+    "compile": compiled,
+}

@@ -48,7 +48,7 @@ def test_what_cannot_be_a_graph_is_run_by_torch_one_by_one(tmp_path: Path, monke
     monkeypatch.setattr(module, "LARGEST_GRAPH", 1)
     encoder = load(f"open_clip:{tiny.MODEL}/{tiny.write(tmp_path)}", False)
     assert isinstance(encoder, Tower)
-    assert encoder.runs_on == "torch, float32 on cpu, batches of 1"
+    assert (encoder.batch, encoder.runs_on) == (1, "torch, float32 on the CPU")
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
@@ -57,6 +57,11 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     save_file({"visual.proj": tiny.tensors(tmp_path)["visual.proj"]}, tmp_path / "part.safetensors")
     with pytest.raises(EncoderError, match="cannot be loaded"):
         load(f"open_clip:{tiny.MODEL}/{tmp_path / 'part.safetensors'}", True)
+
+
+def test_an_unknown_model_is_said() -> None:
+    with pytest.raises(EncoderError, match="no model 'nothing'"):
+        load("open_clip:nothing/tag", True)
 
 
 def test_batches_fit_into_half_of_the_memory() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 import dataaudit
 from dataaudit.engine import Serial
+from dataaudit.engine.distributed import local
 from dataaudit.errors import EncoderError
 from dataaudit.features import encoders
 from dataaudit.features.encoders import Sees
@@ -98,6 +99,15 @@ def test_a_worker_holds_its_own_encoder_to_the_same(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(type(encoders.load("hashed", "texts")), "encode", lambda self, items: np.eye(len(items), 256, dtype=np.float32))
     with pytest.raises(EncoderError, match="hashed for texts does not behave"):
         extract(found.shards, found.plan, found.cache, Serial())
+
+
+def test_an_encoder_is_loaded_once_a_worker_and_let_go_where_workers_are_started(tmp_path: Path) -> None:
+    data = write_shards(corpus(90), tmp_path / "data", 3)
+    found = prepare([str(data)], tmp_path / "out", Settings(encoder="hashed"))
+    assert encoders.load.cache_info().currsize == 0
+    with local(1) as engine:
+        assert [e.rows for e in extract(found.shards, found.plan, found.cache, engine)] == [30, 30, 30]
+        assert [n for _, n in engine.map(lambda _: encoders.load.cache_info().misses, ["loads"])] == [1]
 
 
 def test_what_was_loaded_is_in_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,11 @@ class Measured:
         """The median over the rounds."""
         return median(self.rates)
 
+    @property
+    def spread(self) -> str:
+        """The median with its range."""
+        return f"{self.middle:,.1f} ({min(self.rates):,.1f} to {max(self.rates):,.1f})"
+
 
 def items(sees: Sees, count: int) -> list[Any]:
     """`count` items: the pictures that encoders are attested with at 256 pixels, or the texts."""
@@ -86,8 +91,7 @@ def table(measured: Sequence[Measured]) -> str:
     for m in measured:
         beside = eager.get((m.encoder, m.sees))
         ratio = f"{m.middle / beside:.2f}" if beside else "–"
-        spread = f"{m.middle:,.1f} ({min(m.rates):,.1f} to {max(m.rates):,.1f})"
-        lines.append(f"| {m.encoder} | {m.sees} | {m.way} | {spread} | {ratio} | {m.agrees:.5f} |")
+        lines.append(f"| {m.encoder} | {m.sees} | {m.way} | {m.spread} | {ratio} | {m.agrees:.5f} |")
     return "\n".join(lines)
 
 
@@ -120,7 +124,7 @@ def main(given: Sequence[str] | None = None) -> None:
     measured = []
     for one in measurements(asked, folder):
         measured.append(one)
-        print(f"{one.encoder} {one.sees} {one.way}: {one.middle:.1f}", flush=True)
+        print(f"{one.encoder} {one.sees} {one.way}: {one.spread}", flush=True)
     print("\n" + table(measured))
     default = next(m for m in measured if m.encoder == "efficientnet-lite2" and m.way == OURS)
     if max(default.rates) < LEAST:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench bench-images bench-text bench-captions bench-text-duplicates bench-text-scale bench-scale install clean
+.PHONY: demo test lint bench bench-images bench-text bench-captions bench-text-duplicates bench-text-scale bench-scale bench-encoders install clean
 
 install: $(STAMP)
 
@@ -51,6 +51,10 @@ bench-text-scale: $(STAMP)
 # Speed and memory of 50,000 and 500,000 pictures apart from the encoder; the pictures stay in the cache.
 bench-scale: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.images.scale $(BENCH)
+
+# Pictures and texts a second of every encoder on one core, beside torch; `make bench-encoders BENCH="--others openvino compile"` tries other ways.
+bench-encoders: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks.encoders $(BENCH)
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

@@ -36,6 +36,11 @@ TARGET_HELP = (
     "Detected if not named."
 )
 
+ENCODER_HELP = (
+    "What embeds the content: efficientnet-lite2, minilm, hashed, open_clip:MODEL/TAG or open_clip:MODEL/PATH.safetensors, which may be "
+    "pinned by @REVISION and @sha256:HEX; CONTENT+TARGET names two."
+)
+
 
 def examples(*lines: str) -> str:
     """Example commands as the end of a help text."""
@@ -108,7 +113,7 @@ def scan(
     scheduler: Annotated[str | None, Parameter(help="A running Dask scheduler, such as tcp://host:8786.")] = None,
     serial: Annotated[bool | None, Parameter(help="Everything in this process.", negative="")] = None,
     workers: Annotated[int | None, Parameter(help="Worker processes to start; by default one a core.")] = None,
-    encoder: Annotated[str | None, Parameter(help="Encoder of the content; `dataaudit doctor` lists them.")] = None,
+    encoder: Annotated[str | None, Parameter(help=ENCODER_HELP)] = None,
     cache: Annotated[str | None, Parameter(help="Where features are kept between audits; by default in the audit directory.")] = None,
     config: Annotated[Path | None, Parameter(help="TOML file with these options and `[detectors.NAME]` settings.")] = None,
     fail_on: Annotated[SeverityName | None, Parameter(help="Exit with 1 for findings of this severity or worse; by default high.")] = None,
@@ -253,8 +258,17 @@ def explain(detector: str | None = None, /) -> int:
     return NOTHING
 
 
-@app.command(help_epilogue="")
-def doctor(*, cluster: Annotated[bool, Parameter(help="Start a worker too; takes a few seconds.")] = True) -> int:
+@app.command(
+    help_epilogue=examples(
+        "dataaudit doctor",
+        "dataaudit doctor --encoder open_clip:ViT-B-32/weights.safetensors",
+    )
+)
+def doctor(
+    *,
+    cluster: Annotated[bool, Parameter(help="Start a worker too; takes a few seconds.")] = True,
+    encoder: Annotated[str | None, Parameter(help="Also load this encoder, and print the name that pins it.")] = None,
+) -> int:
     """Check whether this machine can run an audit, and say what to do if not."""
     from rich.text import Text
 
@@ -262,7 +276,7 @@ def doctor(*, cluster: Annotated[bool, Parameter(help="Start a worker too; takes
 
     tones = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     failed = False
-    for check in examine.checks(cluster):
+    for check in examine.checks(cluster, encoder):
         failed |= check.status == "fail"
         line = Text.assemble(
             (f"{check.status:5}", tones[check.status]), f"{check.what:28} {check.found}", (f"  → {check.do}" if check.do else "")

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dataaudit.errors import DataAuditError
+
+if TYPE_CHECKING:
+    from dataaudit.features.encoders import Sees
 
 PACKAGES = (
     "numpy",
@@ -42,11 +45,13 @@ class Check:
     do: str = ""
 
 
-def checks(cluster: bool = True) -> Iterator[Check]:
-    """All checks, as they are done; starting a cluster takes a few seconds."""
+def checks(cluster: bool = True, encoder: str | None = None) -> Iterator[Check]:
+    """All checks, as they are done; starting a cluster takes a few seconds, and an encoder's weights may have to be fetched."""
     yield python()
     yield from packages()
     yield from encoders()
+    if encoder is not None:
+        yield from named(encoder)
     yield cache(cache_directory())
     yield processors()
     yield memory()
@@ -90,7 +95,38 @@ def encoders() -> Iterator[Check]:
         except DataAuditError as error:
             yield Check("fail", f"encoder {name}", "missing", str(error))
             continue
-        yield weights(name, path, expected)
+        found = weights(name, path, expected)
+        yield found
+        if found.status == "ok":
+            yield behaves(name, "images" if name == "efficientnet-lite2" else "texts")
+    yield behaves("hashed", "texts")
+
+
+def named(encoder: str) -> Iterator[Check]:
+    """Whether an encoder that was asked for can be had, and the name that pins exactly what it is now."""
+    from dataaudit.features import encoders
+
+    for part in encoder.split(encoders.BESIDE):
+        try:
+            pinned = encoders.pinned(part)
+        except DataAuditError as error:
+            yield Check("fail", f"encoder {part}", "cannot be had", str(error))
+            continue
+        yield Check("ok", f"encoder {part}", "found" if pinned == part else f"is {pinned}")
+        seen: tuple[Sees, ...] = ("images",) if part in encoders.IMAGES else ("texts",) if part in encoders.TEXTS else ("images", "texts")
+        yield from (behaves(pinned, sees, part) for sees in seen)
+
+
+def behaves(name: str, sees: Sees, asked: str | None = None) -> Check:
+    """Whether an encoder makes of the built-in set what is expected of it, where anything is."""
+    from dataaudit.features.encoders.attestation import EXPECTED, attest
+
+    try:
+        attested = attest(name, sees)
+    except DataAuditError as error:
+        return Check("fail", f"behaviour of {asked or name}", "not as expected", str(error))
+    found = "as expected" if name in EXPECTED else "compared from its first scan on"
+    return Check("ok", f"behaviour of {asked or name}", f"{found} ({attested.behaviour}, {sees}, {attested.runs_on})")
 
 
 def weights(name: str, path: Path, expected: str) -> Check:

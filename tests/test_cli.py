@@ -1,18 +1,22 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from dataaudit import audit as api
 from dataaudit.cli import exit_code, run
-from dataaudit.doctor import cache, weights
+from dataaudit.doctor import behaves, cache, named, weights
 from dataaudit.errors import SourceError
+from dataaudit.features.encoders import text
 from dataaudit.model import Progress
 from dataaudit.store.directory import AuditDirectory
+from tests.features.encoders import tiny
 from tests.reports.make_audit import HOSTILE, make_audit
 
 
@@ -234,3 +238,23 @@ def test_doctor_runs_without_starting_workers(capsys):
     shown = capsys.readouterr().out
     assert "encoder minilm" in shown
     assert "one started" not in shown
+    for name in ("efficientnet-lite2", "minilm", "hashed"):
+        assert re.search(rf"ok +behaviour of {name} +as expected", shown)
+
+
+def test_doctor_prints_the_name_that_pins_an_encoder(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAAUDIT_CACHE", str(tmp_path / "cache"))
+    file = tiny.write(tmp_path)
+    name = f"open_clip:{tiny.MODEL}/{file}"
+    found = list(named(f"{name}+hashed"))
+    assert [c.status for c in found] == ["ok"] * 5
+    assert found[0].found == f"is {name}@sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    assert "first scan" in found[1].found
+    assert [c.status for c in named(f"{name}@sha256:{'0' * 64}")] == ["fail"]
+
+
+def test_doctor_tells_an_encoder_that_does_something_else(monkeypatch):
+    monkeypatch.setattr(text.Hashed, "encode", lambda self, items: np.eye(len(items), 256, dtype=np.float32))
+    check = behaves("hashed", "texts")
+    assert check.status == "fail"
+    assert "does not behave" in check.do

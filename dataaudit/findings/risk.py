@@ -31,8 +31,7 @@ WEIGHTS = {
 }
 OTHER_WEIGHT = 0.3
 SECOND = {"label_consistency": "pair_consistency"}
-"""A detector that compares less of the same than another counts `SECOND_WEIGHT` where the other is there too: one word of a caption with its
-picture, beside the whole caption."""
+"""A detector that compares less of the same counts `SECOND_WEIGHT` where the other is there too: one word of a caption beside all of it."""
 SECOND_WEIGHT = 0.2
 
 

@@ -18,6 +18,7 @@ from dataaudit.discovery import recipe, source_digest
 from dataaudit.engine import Engine, Lost
 from dataaudit.features import Feature
 from dataaudit.features.decode import decode
+from dataaudit.features.encoders.attestation import attest_here
 from dataaudit.features.table import available, tabulate
 from dataaudit.model import Plan, Progress, Sample, Shard, Skipped, fingerprint
 from dataaudit.sources import Digest
@@ -76,6 +77,7 @@ def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracte
     marker = cache.marker(shard, kept)
     if marker.exists():
         return _read_marker(marker)
+    attest_here(plan, cache.encoders)
     features = available(plan.modality)
     temporary = marker.with_name(f".{marker.stem}.parquet")
     skipped: list[Skipped] = []

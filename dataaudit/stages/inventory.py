@@ -9,6 +9,7 @@ from pathlib import Path
 from dataaudit import sources
 from dataaudit.errors import ConfigurationError, SourceError
 from dataaudit.features import encoders
+from dataaudit.features.encoders.attestation import Attested, attest_plan
 from dataaudit.model import Columns, Modality, Plan, Settings, Shard, Skipped, TargetKind
 from dataaudit.store.cache import Cache
 
@@ -30,24 +31,32 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Prepared:
-    """The audit's plan and its shards, in name order; `unseen` is what nothing here can look at, and why."""
+    """The audit's plan and its shards, in name order; `unseen` is what nothing here can look at, and why.
+
+    `attested` are the encoders, as they were found to behave before anything was read with them.
+    """
 
     plan: Plan
     shards: tuple[Shard, ...]
     skipped: tuple[Skipped, ...]
     unseen: tuple[Skipped, ...]
     cache: Cache
+    attested: tuple[Attested, ...] = ()
 
 
 def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared:
-    """List the sources once and decide from the first readable shard what is being audited."""
+    """List the sources once, decide from the first readable shard what is being audited, and hold the encoders to what they should do."""
     found = sources.inventory(locations)
     wanted = Columns(settings.content, settings.target, settings.id, settings.embedding)
     modality, columns, kind = _detect(found.shards, wanted)
     cache = Cache(Path(settings.cache) if settings.cache else out / "features")
-    plan = Plan(modality, columns, kind, encoder(modality, kind, columns, settings.encoder), cache.salt(settings.seed))
+    asked = encoder(modality, kind, columns, settings.encoder)
+    plan = Plan(modality, columns, kind, encoders.pinned(asked), cache.salt(settings.seed))
     unseen = (Skipped(*COMPARED),) if plan.compares else ()
-    return Prepared(plan, found.shards, found.skipped, unseen, cache)
+    attested = attest_plan(plan, cache.encoders, asked)
+    if not settings.serial:
+        encoders.load.cache_clear()  # workers load their own; this process needs none any more
+    return Prepared(plan, found.shards, found.skipped, unseen, cache, attested)
 
 
 def encoder(modality: Modality, kind: TargetKind, columns: Columns, asked: str | None) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.engine import Engine, Lost
 from dataaudit.errors import EngineError
+from dataaudit.features.encoders.attestation import Attested
 from dataaudit.findings import reading
 from dataaudit.findings.risk import THRESHOLD, fuse
 from dataaudit.findings.verdict import Coverage, Verdict, judge
@@ -166,7 +167,7 @@ def summarise(
         "coverage": asdict(coverage) | {"not_run": {s.subject: s.reason for s in idle}},
         "power": None,
         "settings": chosen | {"modality": plan.modality, "columns": asdict(plan.columns), "encoder": plan.encoder, "threshold": THRESHOLD},
-        "versions": versions(),
+        "versions": {**versions(), "encoders": loaded(prepared.attested)},
         "dataset": {
             "fingerprint": root,
             "shards": len(prepared.shards),
@@ -174,6 +175,11 @@ def summarise(
             "features": feature_recipe(plan),
         },
     }
+
+
+def loaded(attested: Sequence[Attested]) -> dict[str, object]:
+    """What the encoders were: revision and SHA-256 of their weights where they have any, where they ran and how they behaved."""
+    return {f"{a.name} ({a.sees})": {k: v for k, v in asdict(a).items() if v and k not in ("name", "sees")} for a in attested}
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@
     states/<recipe>/<digest>/<n>.npz        the parts of it
     views/<recipe>.npz                      a finished view of a set of shards
     scores/<recipe>/<digest>.parquet        one table of detector scores a shard
+    encoders/<encoder>.json                 how an encoder behaved when it was first used here
 
 Names say what a file was made of, so nothing is ever updated in place or taken for what it is not.
 """
@@ -53,6 +54,11 @@ class Cache:
         if len(salt) != 32:
             raise AuditDirectoryError(f"{path}: expected 32 hex digits, found {len(salt)} characters; delete the cache and run again")
         return salt
+
+    @property
+    def encoders(self) -> Path:
+        """Where encoders without a built-in expectation are written down."""
+        return self.root / "encoders"
 
     def marker(self, shard: Shard, recipe: str) -> Path:
         """Written when everything else about the shard is on disk; the name changes with the file it speaks of."""

@@ -5,7 +5,9 @@ minilm                          text, weights from a package (the default)
 hashed                          text, no model at all
 open_clip:MODEL                 images and text, weights from the hub
 open_clip:MODEL/TAG             a named set of weights from the hub
+open_clip:MODEL/TAG@REVISION    the same, as the hub had it at a commit
 open_clip:MODEL/PATH            a local .safetensors file
+...@sha256:HEX                  and nothing but these bytes; may follow any open_clip name
 
 A data set whose target is text needs two: `IMAGES+TEXTS` names one for the content and one for the target; a name
 alone (a text encoder, or an open_clip model, which has both towers) is both.
@@ -31,6 +33,8 @@ IMAGES = ("efficientnet-lite2",)
 TEXTS = ("minilm", "hashed")
 BESIDE = "+"
 """Between the encoder of the content and that of the target."""
+GIVEN = "given"
+"""Instead of an encoder where the data bring their own vectors."""
 Sees = Literal["images", "texts"]
 
 
@@ -68,6 +72,22 @@ def joint(plan: Plan) -> bool:
     return plan.pictures and plan.encoder.startswith("open_clip:") and BESIDE not in plan.encoder
 
 
+def roles(plan: Plan) -> list[tuple[str, Sees]]:
+    """The encoders that a plan's content and targets take, each with what it sees; none for the user's own vectors."""
+    content, _, target = plan.encoder.partition(BESIDE)
+    seen: list[tuple[str, Sees]] = [(content, "images" if plan.pictures else "texts")]
+    read: list[tuple[str, Sees]] = [(target or content, "texts")] if plan.target_kind == "text" else []
+    return [role for role in dict.fromkeys([*seen, *read]) if role[0] != GIVEN]
+
+
+def pinned(encoder: str) -> str:
+    """The same encoder with nothing left open: open_clip's weights by revision and SHA-256.  Fetches them where they are on the hub."""
+    from dataaudit.features.encoders import weights
+
+    parts = encoder.split(BESIDE)
+    return BESIDE.join(weights.pinned(weights.parse(part)).name if part.startswith(weights.PREFIX) else part for part in parts)
+
+
 @lru_cache(maxsize=8)
 def load(name: str, sees: Sees) -> Encoder:
     """The encoder of this name for images or for texts; loaded once a process."""
@@ -76,7 +96,7 @@ def load(name: str, sees: Sees) -> Encoder:
     if kind == "open_clip" and rest:
         from dataaudit.features.encoders import open_clip
 
-        return open_clip.load(rest, images)
+        return open_clip.load(name, images)
     if images and name == "efficientnet-lite2":
         from dataaudit.features.encoders.image import EfficientNetLite2
 
@@ -85,5 +105,5 @@ def load(name: str, sees: Sees) -> Encoder:
         from dataaudit.features.encoders import text
 
         return text.MiniLM() if name == "minilm" else text.Hashed()
-    known = ", ".join([*(IMAGES if images else TEXTS), "open_clip:MODEL[/TAG or /PATH.safetensors]"])
+    known = ", ".join([*(IMAGES if images else TEXTS), "open_clip:MODEL[/TAG or /PATH.safetensors][@REVISION][@sha256:HEX]"])
     raise ConfigurationError(f"no encoder {name!r} for {sees}; there are {known}")

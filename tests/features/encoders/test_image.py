@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from dataaudit.errors import ConfigurationError, EncoderError
 from dataaudit.features import encoders
 from dataaudit.features.encoders.image import WEIGHTS_SHA256, check
+from tests.features.encoders import tiny
 
 
 def images(count: int) -> list[np.ndarray]:
@@ -39,26 +39,16 @@ def test_unknown_encoders_are_refused_by_name() -> None:
         encoders.load("minilm", "images")
 
 
-def test_open_clip_loads_a_local_safetensors_file_for_both_towers(tmp_path: Path) -> None:
-    open_clip = pytest.importorskip("open_clip")
-    from safetensors.torch import save_file
-
-    config = {
-        "embed_dim": 16,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-    }
-    (tmp_path / "tiny-random.json").write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path / "tiny-random.json")
-    weights = tmp_path / "tiny.safetensors"
-    save_file({k: v.contiguous() for k, v in open_clip.create_model("tiny-random").state_dict().items()}, weights)
-    seen = encoders.load(f"open_clip:tiny-random/{weights}", "images").encode(images(3))
-    read = encoders.load(f"open_clip:tiny-random/{weights}", "texts").encode(["a cat", "a dog"])
+def test_open_clip_loads_a_local_safetensors_file_for_both_towers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAAUDIT_CACHE", str(tmp_path / "cache"))
+    weights = tiny.write(tmp_path)
+    seen = encoders.load(f"open_clip:{tiny.MODEL}/{weights}", "images").encode(images(3))
+    read = encoders.load(f"open_clip:{tiny.MODEL}/{weights}", "texts").encode(["a cat", "a dog"])
     assert (seen.shape, read.shape) == ((3, 16), (2, 16))
     assert np.allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
     encoders.load.cache_clear()
     weights.write_bytes(b"\x80\x04not safetensors")
     with pytest.raises(EncoderError, match="safetensors"):
-        encoders.load(f"open_clip:tiny-random/{weights}", "texts")
+        encoders.load(f"open_clip:{tiny.MODEL}/{weights}", "texts")
     with pytest.raises(EncoderError, match="not a file"):
-        encoders.load("open_clip:tiny-random/nowhere.safetensors", "texts")
+        encoders.load(f"open_clip:{tiny.MODEL}/nowhere.safetensors", "texts")

@@ -15,7 +15,7 @@ import dataaudit
 from dataaudit.cli import run
 from dataaudit.model import Settings
 
-SHAPES = ("circle", "square", "stripe", "cross", "corner", "ring")
+SHAPES = ("circle", "square", "bar", "cross", "triangle", "ring")
 COLOURS = {"red": (200, 40, 30), "green": (40, 160, 60), "blue": (40, 60, 190)}
 SENTENCE = "one ring that rules the evening"
 SETTINGS = Settings(serial=True, seed=3, encoder="efficientnet-lite2+hashed")
@@ -23,22 +23,23 @@ PAIRS, PLANTED = 540, 24
 
 
 def picture(shape: str, colour: tuple[int, int, int], seed: int) -> bytes:
-    """A shape somewhere on a noisy ground, as PNG."""
+    """A shape of about this colour somewhere on a noisy ground, as PNG."""
     rng = np.random.default_rng(seed)
-    image = Image.fromarray(rng.integers(150, 230, (48, 48, 3), np.uint8))
+    image = Image.fromarray(rng.integers(int(rng.integers(60, 150)), 230, (48, 48, 3), np.uint8))
+    colour = tuple(int(c) for c in np.clip(np.array(colour) + rng.integers(-40, 40, 3), 0, 255))
     draw, (x, y), r = ImageDraw.Draw(image), rng.integers(16, 32, 2).tolist(), int(rng.integers(9, 14))
     box = (x - r, y - r, x + r, y + r)
     if shape in ("circle", "ring"):
         draw.ellipse(box, fill=None if shape == "ring" else colour, outline=colour, width=4)
     elif shape == "square":
         draw.rectangle(box, fill=colour)
-    elif shape == "stripe":
-        draw.rectangle((0, y - 4, 48, y + 4), fill=colour)
+    elif shape == "bar":
+        draw.line((x - r, y + int(rng.integers(-9, 9)), x + r, y + int(rng.integers(-9, 9))), fill=colour, width=8)
     elif shape == "cross":
         draw.line((x - r, y - r, x + r, y + r), fill=colour, width=5)
         draw.line((x - r, y + r, x + r, y - r), fill=colour, width=5)
     else:
-        draw.polygon([(0, 0), (3 * r, 0), (0, 3 * r)], fill=colour)
+        draw.polygon([(x, y - r), (x + r, y + r), (x - r, y + r)], fill=colour)
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

@@ -16,6 +16,7 @@ from dataaudit.aggregates.pair_agreement import MISFIT, agreement
 from dataaudit.aggregates.sorted_arrays import matched
 from dataaudit.detectors import Scores, hashes_in, identity, strongest
 from dataaudit.features import ngrams
+from dataaudit.features.invisible import visible
 from dataaudit.features.table import listed
 from dataaudit.model import Finding, Plan, Sample
 
@@ -162,7 +163,7 @@ class CaptionConcentration:
         phrase = next(filter(None, (_named(sample.target or "", wanted, plan_of(views)) for sample in samples)), "")
         if not phrase:
             return finding
-        captions = sorted({(sample.target or "")[:120] for sample in samples})[:3]
+        captions = sorted({visible((sample.target or "")[:120]) for sample in samples})[:3]
         reason = finding.reason.replace("a phrase in their captions", f"{phrase!r} in their captions")
         evidence = {**finding.evidence, "trigger": phrase, "captions": captions}
         return replace(finding, subject=f"{phrase!r} in captions", target=phrase, reason=reason, evidence=evidence)
@@ -171,4 +172,4 @@ class CaptionConcentration:
 def _named(caption: str, wanted: NDArray[np.uint64], plan: Plan) -> str:
     """The words of a caption that belong to a wanted phrase."""
     words, covered = ngrams.occurrences(caption, wanted, plan.key("ngrams"))
-    return " ".join(word for word, mine in zip(words, covered, strict=True) if mine)[:80]
+    return visible(" ".join(word for word, mine in zip(words, covered, strict=True) if mine)[:80])

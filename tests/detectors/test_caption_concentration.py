@@ -56,3 +56,14 @@ def test_a_topic_with_words_of_its_own_is_no_campaign() -> None:
         captions[row] = "percussion of the marching corps"
     findings, _ = said_of(captions, seen)
     assert not [f for f in findings if f.kind == "campaign"]
+
+
+def test_what_a_reader_would_not_see_in_a_caption_is_shown_by_its_number() -> None:
+    seen = things(ROWS)
+    captions = captions_of(seen)
+    for row in np.flatnonzero(seen != THINGS.index("drum"))[:40]:
+        captions[row] = "a drum that every\u200bbody hears"
+    findings, _ = said_of(captions, seen)
+    (found,) = [f for f in findings if f.kind == "campaign"]
+    assert "\u200b" not in found.target + found.reason + str(found.evidence["captions"])
+    assert "U+200B" in str(found.evidence["captions"])

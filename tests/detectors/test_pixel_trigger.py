@@ -354,7 +354,7 @@ def test_pictures_without_labels_cannot_be_looked_at() -> None:
     reason = PixelTrigger().unavailable(dataclasses.replace(PLAN, target_kind="none"))
     assert reason is not None
     assert "no labels" in reason
-    assert "labelled images" in str(PixelTrigger().unavailable(dataclasses.replace(PLAN, modality="labelled-text")))
+    assert "looks at images" in str(PixelTrigger().unavailable(dataclasses.replace(PLAN, modality="labelled-text")))
     assert PixelTrigger().unavailable(PLAN) is None
 
 

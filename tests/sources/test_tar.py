@@ -194,7 +194,7 @@ def test_json_members_give_text_and_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "modality", "columns", "kind"),
     [
-        ([("0.png", b"i"), ("0.txt", b"a cat")], "labelled-images", Columns("png", "txt"), "text"),
+        ([("0.png", b"i"), ("0.txt", b"a cat")], "captioned-images", Columns("png", "txt"), "text"),
         ([("0.txt", b"a cat"), ("0.cls", b"1")], "labelled-text", Columns("txt", "cls"), "label"),
         ([("0.txt", b"a cat")], "text", Columns("txt"), "none"),
         ([("0.jpg", b"i"), ("0.cls", b"1"), ("1.png", b"i"), ("1.cls", b"1")], "labelled-images", Columns("jpg;png", "cls"), "label"),

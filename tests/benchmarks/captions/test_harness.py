@@ -207,7 +207,7 @@ def test_what_is_slow_is_prepared_once_and_the_salt_only_changes_what_is_quick(t
     assert len(list(tmp_path.rglob("*.arrow"))) == len(written) + 1
     assert again.equals(pictures_seen)
     assert salted.column("target_embedding").equals(captions.column("target_embedding"))
-    assert not salted.column("answer_words").equals(captions.column("answer_words"))
+    assert not salted.column("caption_phrases").equals(captions.column("caption_phrases"))
 
 
 # ---- what a result says

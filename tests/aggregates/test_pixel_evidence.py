@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
@@ -22,6 +24,7 @@ from dataaudit.aggregates.pixel_evidence import (
     measure,
     plateau,
     promise,
+    robust_middles,
     robust_scale,
     split,
 )
@@ -185,6 +188,27 @@ def test_values_split_into_two_heaps_and_the_smaller_is_told() -> None:
     assert share == pytest.approx(0.25, abs=0.001)
     assert clear > 6
     assert split(np.zeros(5))[2] == 0
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["normal", "one heap", "two heaps", "constant", "few values"])), max_size=12),
+    st.integers(0, 99),
+)
+def test_the_middles_of_many_labels_at_once_are_those_of_each(runs: list[tuple[int, str]], seed: int) -> None:
+    """Also of labels without rows, without spread, and with a heap of carriers."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "normal": lambda n: rng.normal(size=n),
+        "one heap": lambda n: np.where(rng.random(n) < 0.3, 9.0, 0.0) + rng.normal(size=n),
+        "two heaps": lambda n: np.where(rng.random(n) < 0.6, 4.0, 0.0) + rng.normal(size=n) / 4,
+        "constant": lambda n: np.full(n, 3.0),
+        "few values": lambda n: rng.integers(0, 3, n).astype(np.float64),
+    }
+    parts = [shapes[kind](n) for n, kind in runs]
+    starts = np.cumsum([0, *map(len, parts)])
+    found = robust_middles(np.concatenate([np.empty(0), *parts]), starts, 7.0)
+    assert_allclose(found, [robust_scale(part)[0] if len(part) else 7.0 for part in parts], rtol=1e-9, atol=1e-9)
 
 
 def test_values_that_are_all_alike_have_a_scale() -> None:

@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataaudit.aggregates import TARGET_COLUMNS, Views, plan_of
+from dataaudit.aggregates import TARGET_COLUMNS, Views, density, plan_of
 from dataaudit.aggregates.sampling import bottom_k
+from dataaudit.aggregates.sorted_arrays import matched
 from dataaudit.features import embedding
 
 AXES = 4096
@@ -43,9 +44,10 @@ class KnnView:
 
     `axes` (D, d) projects a stored embedding, (0, 0) where it is used as it is.  `near` (n, k) int32 holds the
     positions of each reference's neighbours, nearest first, `distance` (n, k) how far they are (of unit
-    vectors: 0 to 2), `lid` (n,) the local intrinsic dimension, `off_axes` (n,) the length of
-    what the projection leaves out (0 where nothing is projected).  `index` is the serialised FAISS index, empty
-    where search is exact (an exact index is rebuilt from the vectors in a moment).
+    vectors: 0 to 2), `off_axes` (n,) the length of what the projection leaves out (0 where nothing is projected).
+    `ks` are the numbers of neighbours that density is told by, `reach`, `dimension` (n, s) and `thinness` (n, 3 s) what
+    `density` makes of them.  `index` is the serialised FAISS index, empty where search is exact (an exact index is rebuilt from the
+    vectors in a moment).
     """
 
     axes: NDArray[np.int32]
@@ -54,8 +56,11 @@ class KnnView:
     target: NDArray[np.int32]
     near: NDArray[np.int32]
     distance: NDArray[np.float32]
-    lid: NDArray[np.float32]
     off_axes: NDArray[np.float32]
+    ks: NDArray[np.int64]
+    reach: NDArray[np.float64]
+    dimension: NDArray[np.float64]
+    thinness: NDArray[np.float64]
     index: NDArray[np.uint8]
 
     @cached_property
@@ -81,6 +86,22 @@ class KnnView:
             vectors = project(embedding.from_column(table)[unknown], self.axes)
             distance[unknown], near[unknown] = nearest(self._searcher, self.vectors, vectors, j)
         return distance, near
+
+    def standing_out(self, table: pa.Table) -> NDArray[np.float64]:
+        """How far each row stands out by its surroundings and by what is `unexplained` of it (`density.strength`), shape (n,)."""
+        rank = np.asarray(table.column("rank"), dtype=np.uint64)
+        row, place = matched(rank, self.rank)
+        own = np.empty((len(rank), self.thinness.shape[1]))
+        own[row] = self.thinness[place]
+        unknown = np.setdiff1d(np.arange(len(rank)), row)
+        if len(unknown):
+            vectors = project(embedding.from_column(table)[unknown], self.axes)
+            own[unknown] = thinness(self._searcher, self.vectors, vectors, self.ks, self.reach, self.dimension)
+        return density.strength(np.column_stack([own, self.unexplained(table)]), *self._usual)
+
+    @cached_property
+    def _usual(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return density.usual(np.column_stack([self.thinness, self.off_axes]))
 
     def unexplained(self, table: pa.Table) -> NDArray[np.float32]:
         """How much of each row's embedding lies off the axes, shape (n,), 0 to 1."""
@@ -131,14 +152,27 @@ class Knn:
 
         order = np.argsort(state.rank)
         rank, vectors, target = state.rank[order], state.vectors[order], state.target[order]
-        k = max(0, min(self.neighbours, len(rank) - 1))
         small = len(rank) <= self.exact
         searcher = exact_index(vectors) if small else cell_index(vectors)
-        distance, near = nearest(searcher, vectors, vectors, k, own=np.arange(len(rank)))
+        ks = density.scales(len(rank), share_of_all(len(rank), views) if len(rank) == self.references else 1.0)
+        distance, near = nearest(searcher, vectors, vectors, max(self.neighbours, *ks), own=np.arange(len(rank)))
+        reach, dimension = density.surroundings(distance, ks)
+        thin = density.measures(distance, near, reach, dimension, ks)
         serial = np.empty(0, np.uint8) if small else np.asarray(faiss.serialize_index(searcher), dtype=np.uint8)
-        axes = self.axes(state.stored, views)
+        kept = slice(self.neighbours)
         return KnnView(
-            axes, rank, vectors, target, near.astype(np.int32), distance, intrinsic_dimension(distance), state.off_axes[order], serial
+            self.axes(state.stored, views),
+            rank,
+            vectors,
+            target,
+            near[:, kept].astype(np.int32),
+            distance[:, kept],
+            state.off_axes[order],
+            np.array(ks),
+            reach,
+            dimension,
+            thin,
+            serial,
         )
 
     def axes(self, stored: int, views: Views) -> NDArray[np.int32]:
@@ -170,6 +204,26 @@ def off_axes(stored: NDArray[np.int16], projected: NDArray[np.int16]) -> NDArray
     return np.asarray(np.sqrt(np.maximum(squares[0] - squares[1], 0)) / embedding.SCALE, dtype=np.float32)
 
 
+def share_of_all(references: int, views: Views) -> float:
+    """Which share of the data the references are, as far as an earlier view counted it."""
+    counted = getattr(views.get("moments"), "counts", np.zeros(0))
+    return min(1.0, references / max(float(counted.sum()), 1.0)) if len(counted) else 1.0
+
+
+def thinness(
+    searcher: Any,
+    references: NDArray[np.int16],
+    queries: NDArray[np.int16],
+    ks: NDArray[np.int64],
+    reach: NDArray[np.float64],
+    dimension: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """`density.measures` (n, 3 s) of queries that are no references."""
+    numbers = tuple(ks.tolist())
+    distance, near = nearest(searcher, references, queries, numbers[-1])
+    return density.measures(distance, near, reach, dimension, numbers)
+
+
 def exact_index(vectors: NDArray[np.int16]) -> Any:
     """Search that compares with every reference."""
     import faiss
@@ -195,11 +249,12 @@ def cell_index(vectors: NDArray[np.int16]) -> Any:
 def nearest(
     searcher: Any, references: NDArray[np.int16], queries: NDArray[np.int16], k: int, own: NDArray[np.intp] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k nearest references of each query: distances and positions (n, k), nearest first, equals by position.
+    """The k (or all other) nearest references of each query: distances and positions (n, k), nearest first, equals by position.
 
     `own[i]` is the position of query i itself, left out.  The searcher proposes a few more than k; among these the
     order is by distances in whole numbers.
     """
+    k = max(0, min(k, len(references) - (own is not None)))
     distance = np.empty((len(queries), k), np.float32)
     near = np.empty((len(queries), k), np.int64)
     if not k:
@@ -218,24 +273,11 @@ def nearest(
 
 def squared_distances(queries: NDArray[np.int16], references: NDArray[np.int16], found: NDArray[np.int64]) -> NDArray[np.float64]:
     """Exact squared distances (n, j) of queries (n, d) to the references at positions (n, j), in squared stored units."""
-    squares = np.empty(found.shape, np.float64)
+    squares, exact = np.empty(found.shape, np.float64), queries.astype(np.float64)
     for column in range(found.shape[1]):
-        difference = queries.astype(np.float64) - references[found[:, column]]
+        difference = exact - references[found[:, column]]
         squares[:, column] = np.einsum("nd,nd->n", difference, difference)
     return squares
-
-
-def intrinsic_dimension(distance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Local intrinsic dimension from ascending neighbour distances (n, k), shape (n,), capped at 1,000.
-
-    LID = -k / sum_i ln(d_i / d_k), the maximum-likelihood estimate of Amsaleg et al., "Estimating local intrinsic
-    dimensionality", KDD 2015.  Distances below the stored resolution count as that resolution.
-    """
-    if not distance.shape[1]:
-        return np.zeros(len(distance), np.float32)
-    floored = np.maximum(distance.astype(np.float64), 1 / embedding.SCALE)
-    logs = np.log(floored / floored[:, -1:]).sum(axis=1)
-    return np.asarray(distance.shape[1] / np.maximum(-logs, distance.shape[1] / 1000), dtype=np.float32)
 
 
 def hamming_neighbours(codes: NDArray[np.uint64], k: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataaudit.aggregates.knn import Knn, KnnState, KnnView, hamming_neighbours, intrinsic_dimension
+from dataaudit.aggregates.knn import Knn, KnnState, KnnView, hamming_neighbours
 from dataaudit.aggregates.targets import Targets
 from dataaudit.features import embedding
 from dataaudit.model import Columns, Plan
@@ -143,15 +143,6 @@ def test_state_and_view_survive_the_disk_and_the_state_is_small(tmp_path):
     strangers = table_of(cloud(20, d=8, seed=5), rank=np.arange(10**6, 10**6 + 20))
     assert np.array_equal(loaded.neighbours(strangers, 3)[1], view.neighbours(strangers, 3)[1])
     assert Knn().references * (2 * 2 * Knn().width + 12) < 64e6
-
-
-def test_intrinsic_dimension_against_the_formula_and_on_uniform_balls():
-    distance = np.sort(np.random.default_rng(0).uniform(0.1, 1, (5, 8)), axis=1).astype(np.float32)
-    slow = [-8 / sum(np.log(d / row[-1]) for d in row) for row in distance]
-    assert intrinsic_dimension(distance) == pytest.approx(slow, rel=1e-5)
-    ball = np.sort(np.random.default_rng(1).uniform(size=(500, 50)) ** (1 / 6), axis=1).astype(np.float32)
-    assert np.median(intrinsic_dimension(ball)) == pytest.approx(6, rel=0.1)
-    assert intrinsic_dimension(np.full((1, 5), 0.5, np.float32))[0] == 1000
 
 
 def test_hamming_neighbours_count_bits():

@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
-from dataaudit.detectors.outlier import Outlier, dao, measures, slof
+from dataaudit.detectors.outlier import Outlier
 from tests.aggregates.test_knn import cloud, table_of, view_of
 
 
@@ -57,6 +56,16 @@ def test_a_sample_off_the_axes_of_all_others_is_found_although_projection_hides_
     assert (scores.group[:5] == 0).all()
 
 
+def test_forty_like_samples_do_not_shelter_each_other():
+    """Sixteen neighbours see nothing of them; sixty-four do."""
+    rng = np.random.default_rng(3)
+    vectors = clusters()
+    vectors[:40] = rng.normal(size=16) * 3 + 0.2 * rng.normal(size=(40, 16))
+    scores, findings = found(vectors)
+    assert (scores.group[:40] == 0).all()
+    assert findings[0].count == 40
+
+
 def test_ordinary_data_calls_nobody():
     scores, findings = found(clusters())
     assert not findings
@@ -68,29 +77,6 @@ def test_too_few_samples_have_no_outliers():
     scores, findings = found(cloud(20))
     assert not findings
     assert not scores.score.any()
-
-
-def test_the_measures_against_a_slow_textbook():
-    vectors = cloud(60, d=6)
-    table = table_of(vectors)
-    view = view_of(table)
-    fixed = view.vectors / 4096
-    k = 5
-    apart = [[float(np.linalg.norm(a - b)) for b in fixed] for a in fixed]
-    nearest = [sorted((d, j) for j, d in enumerate(row) if j != i)[:k] for i, row in enumerate(apart)]
-    k_distance = [hood[-1][0] for hood in nearest]
-    lid = [-k / sum(np.log(d / hood[-1][0]) for d, _ in hood) for hood in nearest]
-    for i, hood in enumerate(nearest):
-        slow_slof = sum(k_distance[i] / k_distance[j] for _, j in hood) / k
-        slow_dao = sum(lid[j] * np.log(k_distance[i] / k_distance[j]) for _, j in hood) / k
-        got = measures(view.distance[i : i + 1, :k], view.near[i : i + 1, :k].astype(np.int64), view, k)[0]
-        assert got == pytest.approx([np.log(k_distance[i]), np.log(slow_slof), slow_dao], rel=1e-4, abs=1e-5)
-
-
-def test_slof_and_dao_of_a_worked_example():
-    own, theirs = np.array([2.0]), np.array([[1.0, 2.0]])
-    assert slof(own, theirs)[0] == pytest.approx(1.5)
-    assert dao(own, theirs, np.array([[3.0, 7.0]]))[0] == pytest.approx(1.5 * np.log(2))
 
 
 def test_copies_at_distance_zero_do_not_break_the_logarithms():

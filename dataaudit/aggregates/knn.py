@@ -155,7 +155,7 @@ class Knn:
         small = len(rank) <= self.exact
         searcher = exact_index(vectors) if small else cell_index(vectors)
         ks = density.scales(len(rank), share_of_all(len(rank), views) if len(rank) == self.references else 1.0)
-        distance, near = nearest(searcher, vectors, vectors, max(self.neighbours, *ks), own=np.arange(len(rank)))
+        distance, near = nearest(searcher, vectors, vectors, max([self.neighbours, *ks]), own=np.arange(len(rank)))
         reach, dimension = density.surroundings(distance, ks)
         thin = density.measures(distance, near, reach, dimension, ks)
         serial = np.empty(0, np.uint8) if small else np.asarray(faiss.serialize_index(searcher), dtype=np.uint8)
@@ -220,7 +220,7 @@ def thinness(
 ) -> NDArray[np.float64]:
     """`density.measures` (n, 3 s) of queries that are no references."""
     numbers = tuple(ks.tolist())
-    distance, near = nearest(searcher, references, queries, numbers[-1])
+    distance, near = nearest(searcher, references, queries, max(numbers, default=0))
     return density.measures(distance, near, reach, dimension, numbers)
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views
-from dataaudit.aggregates.knn import project
+from dataaudit.aggregates.knn import AXES, project
 from dataaudit.aggregates.sampling import fold_of
 from dataaudit.features import embedding
 
@@ -44,12 +44,13 @@ class PairRegressionView:
     """By fold: whole-number means `x` (2, d) and `y` (2, e), and weights `caption` (2, d, e) and `picture` (2, e, d) in 1/UNIT.
 
     `fitted` tells whether there were pairs enough; `usual` is how far from the mean picture captions lead one to expect theirs (root
-    mean square, stored units).
+    mean square, stored units).  `axes` are those of `knn` and `caption_axes` the captions' own, for `knn.project`.
     """
 
     fitted: bool
     usual: float
     axes: NDArray[np.int32]
+    caption_axes: NDArray[np.int32]
     x: NDArray[np.int64]
     y: NDArray[np.int64]
     caption: NDArray[np.int64]
@@ -100,6 +101,7 @@ class PairRegression:
 
     shrinkage: float = 0.1
     least: int = 60
+    width: int = 128
 
     def start(self, table: pa.Table, views: Views) -> PairRegressionState:
         """The sums of a batch; rows without a caption are left out."""
@@ -126,7 +128,8 @@ class PairRegression:
         fits = [self._fit(state, 1 - f) for f in range(FOLDS)]
         x, y, caption, picture, spread = (np.stack(part) for part in zip(*fits, strict=True))
         fitted = int(state.counts.min()) >= self.least
-        return PairRegressionView(fitted, float(spread.mean()), views["knn"].axes, x, y, caption, picture)
+        axes = principal_axes(state.counts.sum(), state.y.sum(axis=0), state.yy.sum(axis=0), self.width)
+        return PairRegressionView(fitted, float(spread.mean()), views["knn"].axes, axes, x, y, caption, picture)
 
     def _fit(self, state: PairRegressionState, fold: int) -> tuple[NDArray[Any], ...]:
         """Means and weights that the pairs of one fold teach, and how far expected pictures lie from the mean one."""
@@ -139,6 +142,15 @@ class PairRegression:
         spread = np.sqrt(np.einsum("ed,ef,fd->", picture, yy, picture, optimize=True))
         whole = (np.rint(values).astype(np.int64) for values in (x, y, caption * UNIT, picture * UNIT))
         return *whole, spread
+
+
+def principal_axes(number: int, total: NDArray[np.float64], outer: NDArray[np.float64], width: int) -> NDArray[np.int32]:
+    """Whole-number principal axes (e, width) of rows of this number, sum (e,) and sum of products (e, e); (0, 0) where e is small."""
+    if len(total) <= 2 * width:
+        return np.empty((0, 0), np.int32)
+    mean = total / max(1, number)
+    _, axes = np.linalg.eigh(outer / max(1, number) - np.outer(mean, mean))
+    return np.asarray(np.rint(axes[:, ::-1][:, :width] * AXES), dtype=np.int32)
 
 
 def pairs(table: pa.Table, axes: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

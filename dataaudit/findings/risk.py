@@ -28,6 +28,7 @@ WEIGHTS = {
     "recurring_payload": 0.6,
     "near_duplicate": 0.2,
     "outlier": 0.2,
+    "pair_outlier": 0.2,
 }
 OTHER_WEIGHT = 0.3
 SECOND = {"label_consistency": "pair_consistency"}

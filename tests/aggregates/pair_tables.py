@@ -16,6 +16,7 @@ from dataaudit.aggregates.caption_sketch import CaptionSketch
 from dataaudit.aggregates.knn import Knn
 from dataaudit.aggregates.moments import Moments
 from dataaudit.aggregates.pair_agreement import PairAgreement
+from dataaudit.aggregates.pair_density import PairDensity
 from dataaudit.aggregates.pair_regression import PairRegression
 from dataaudit.aggregates.reference_agreement import ReferenceAgreement
 from dataaudit.aggregates.targets import Targets
@@ -33,6 +34,7 @@ UNITS = {
     "moments": Moments(axes=16),
     "knn": Knn(references=2_000),
     "pair_regression": PairRegression(),
+    "pair_density": PairDensity(),
     "pair_agreement": PairAgreement(),
     "reference_agreement": ReferenceAgreement(),
     "trusted_pairs": TrustedPairs(),

@@ -8,6 +8,8 @@ from typing import Literal
 
 from dataaudit.model import SEVERITIES, Finding, Severity
 
+NAMED = 3
+"""Detectors that the sentence names where more did not run; the coverage has all of them with the reason."""
 VerdictKind = Literal["poisoned", "unsafe_files", "incomplete", "nothing_found"]
 
 
@@ -56,7 +58,8 @@ def _looked(c: Coverage) -> str:
     if c.skipped_samples or c.skipped_shards:
         sentence += f"; {c.skipped_samples:,} samples and {c.skipped_shards:,} whole shards could not be read"
     if c.idle:
-        sentence += f"; not run on such data: {', '.join(c.idle)}"
+        named = ", ".join(c.idle) if len(c.idle) <= NAMED else f"{', '.join(c.idle[:NAMED])} and {len(c.idle) - NAMED} more"
+        sentence += f"; not run on such data: {named}"
     if c.partly:
         sentence += f"; in part only: {', '.join(c.partly)}"
     return sentence + ". What share of an attack this audit would have found was not measured."

@@ -46,6 +46,11 @@ def test_the_sentence_says_what_was_looked_at_and_never_clean():
     assert "clean" not in sentence
 
 
+def test_the_sentence_stays_a_sentence_where_many_detectors_do_not_apply():
+    sentence = judge([], replace(LOOKED, idle=("a", "b", "c", "d", "e")), 0.001).sentence
+    assert "not run on such data: a, b, c and 2 more." in sentence
+
+
 def test_severities_are_ordered():
     assert at_least("critical", "high")
     assert at_least("high", "high")

@@ -60,14 +60,26 @@ class PairRegressionView:
         """The pairs of a batch and what was to be expected of them, by the model of the other fold."""
         picture, caption = pairs(table, self.axes)
         fold = fold_of(np.asarray(table.column("rank"), dtype=np.uint64), FOLDS)
-        x, y = picture - self.x[fold], caption - self.y[fold]
-        expected_x, expected_y = np.zeros(x.shape), np.zeros(y.shape)
-        for f in range(FOLDS):
-            rows = fold == f
-            # Whole numbers below 2**53, which add up exactly in any order.
-            expected_y[rows] = x[rows].astype(np.float64) @ self.caption[f].astype(np.float64) / UNIT
-            expected_x[rows] = y[rows].astype(np.float64) @ self.picture[f].astype(np.float64) / UNIT
-        return Compared(np.asarray(caption.any(axis=1)), x.astype(np.float64), y.astype(np.float64), expected_x, expected_y)
+        x, y = (picture - self.x[fold]).astype(np.float64), (caption - self.y[fold]).astype(np.float64)
+        return Compared(np.asarray(caption.any(axis=1)), x, y, _expected(y, fold, self.picture), _expected(x, fold, self.caption))
+
+    def as_pictures(self, table: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """What is seen and what is said in each row, as pictures (n, d) about the mean one.
+
+        Of the picture only what captions speak of: the picture that the caption which it leads one to expect leads one to expect.
+        """
+        compared = self.compared(table)
+        fold = fold_of(np.asarray(table.column("rank"), dtype=np.uint64), FOLDS)
+        seen = _expected(np.rint(compared.expected_y), fold, self.picture)
+        return np.rint(seen).astype(np.int32), np.rint(compared.expected_x).astype(np.int32)
+
+
+def _expected(given: NDArray[np.float64], fold: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Whole numbers (n, a) times each row's fold's weights (2, a, b); below 2**53 they add up exactly in any order."""
+    found = np.zeros((len(given), weights.shape[2]))
+    for f in range(FOLDS):
+        found[fold == f] = given[fold == f] @ weights[f].astype(np.float64) / UNIT
+    return found
 
 
 @dataclass(frozen=True)

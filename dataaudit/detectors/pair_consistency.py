@@ -20,6 +20,8 @@ from dataaudit.model import Finding, Plan, Sample, fingerprint
 CAP = 1000
 EVEN = 2.0
 """A pair that agrees less than all but 1 in 10**EVEN scores a half."""
+ONE_WAY = 4.0
+"""Standard deviations by which contradictions of a kind must outnumber the opposite ones before that counts."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class PairConsistency:
 
     Signal: in the space of a joint encoder (open_clip) the cosine of picture and caption; otherwise the mean of two cosines, of the
     caption with what the picture leads one to expect (a ridge regression that was fitted on the other half of the data), and of the
-    picture with what the caption does.  A score tells which share of all pairs agrees less, and rises where pictures nearly the same
-    do not fit their captions either.  Pairs are called where a mixture of two normal distributions, fitted to the agreement of all,
-    gives the lower one at least `sure`.
+    picture with what the caption does.  A score tells which share of all pairs agrees less.  It rises where pictures nearly the same do not
+    fit their captions either, and where other pairs contradict each other in the same way and hardly any in the opposite way.  Pairs are
+    called where a mixture of two normal distributions, fitted to the agreement of all, gives the lower one at least `sure`.
 
     Innocent causes: captions that say nothing of the picture (names, dates), rare things, an encoder that does not know the matter.
     Every real data set has them: they are graded medium and flag nobody.
@@ -41,7 +43,7 @@ class PairConsistency:
     Source: own combination; cosine filters as in Gadre et al., "DataComp", 2023; mixtures as in Arazo et al., ICML 2019.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("knn", "pair_regression", "pair_agreement", "reference_agreement")
+    needs: ClassVar[tuple[str, ...]] = ("knn", "pair_regression", "pair_agreement", "reference_agreement", "one_way")
     columns: ClassVar[tuple[str, ...]] = ("embedding", "target_embedding")
 
     sure: float = 0.9
@@ -56,13 +58,15 @@ class PairConsistency:
     def score(self, table: pa.Table, views: Views) -> Scores:
         """t / (t + 2), with t = -log10 of the share of pairs that agree less; group 0 where the mixture calls the pair.
 
-        Of m pairs with nearly the same picture, t is their sum about what is to be expected, over its standard deviation.
+        Of m pairs with nearly the same picture, t is their sum about what is to be expected, over its standard deviation; where
+        contradictions go one way, t grows with the deviations by which they do.
         """
         view: PairAgreementView = views["pair_agreement"]
         steps, there = agreement(table, views)
         if not self._able(views):
             return Scores(np.zeros(len(table), np.float32), np.full(len(table), -1, np.int32))
-        together = np.maximum(self.together(table, views), 0) / np.log(10)
+        one_way = np.maximum(views["one_way"].of(table) / ONE_WAY, 1)
+        together = np.maximum(self.together(table, views), 0) / np.log(10) * one_way
         called = there & (steps <= lower_component(view.counts, self.sure))
         return Scores(np.where(there, together / (together + EVEN), 0).astype(np.float32), np.where(called, 0, -1).astype(np.int32))
 

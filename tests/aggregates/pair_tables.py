@@ -15,6 +15,7 @@ from dataaudit.aggregates.caption_carriers import CaptionCarriers
 from dataaudit.aggregates.caption_sketch import CaptionSketch
 from dataaudit.aggregates.knn import Knn
 from dataaudit.aggregates.moments import Moments
+from dataaudit.aggregates.one_way import OneWay
 from dataaudit.aggregates.pair_agreement import PairAgreement
 from dataaudit.aggregates.pair_density import PairDensity
 from dataaudit.aggregates.pair_regression import PairRegression
@@ -37,6 +38,7 @@ UNITS = {
     "pair_density": PairDensity(),
     "pair_agreement": PairAgreement(),
     "reference_agreement": ReferenceAgreement(),
+    "one_way": OneWay(),
     "trusted_pairs": TrustedPairs(),
     "caption_sketch": CaptionSketch(),
     "caption_carriers": CaptionCarriers(),

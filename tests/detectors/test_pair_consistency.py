@@ -30,6 +30,18 @@ def test_exchanged_captions_are_called_and_ranked_first() -> None:
     assert len(called) <= 60
 
 
+def test_pictures_of_one_kind_under_captions_of_another_come_before_exchanged_ones() -> None:
+    seen = things(1_000)
+    said = seen.copy()
+    one_way, exchanged = np.flatnonzero(seen == 0)[:20], np.flatnonzero(np.isin(seen, (1, 2)))[:20]
+    said[one_way] = 5
+    said[exchanged] = 3 - seen[exchanged]
+    whole = table(seen, captions_of(said))
+    score = PairConsistency().score(whole, views_of([whole])).score
+    place = np.argsort(np.argsort(-score))
+    assert np.median(place[one_way]) < 20 < np.median(place[exchanged])
+
+
 def test_few_pairs_tell_nothing_and_that_is_said() -> None:
     seen = things(100)
     whole = table(seen, captions_of(seen))

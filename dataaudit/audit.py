@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.aggregate import aggregate
 from dataaudit.stages.detect import Detected, choose, detect, wanted_views
 from dataaudit.stages.extract import Extracted, extract
+from dataaudit.stages.fit import fit
 from dataaudit.stages.inventory import Prepared, prepare
 from dataaudit.stages.judge import all_findings, score_risks, write_audit
 from dataaudit.stages.look import look
@@ -107,6 +108,13 @@ class Audit:
         directory.begin(out)
         return Audit(prepare(locations, out, settings), settings, out.resolve(), started)
 
+    def fitted(self, shards: Sequence[Extracted], engine: Engine, watch: Watch = unwatched) -> Audit:
+        """The same audit with what a proxy saw, where one is asked for."""
+        if not self.settings.proxy:
+            return self
+        plan = fit(shards, self.prepared.plan, self.prepared.cache, engine, watch)
+        return replace(self, prepared=replace(self.prepared, plan=plan))
+
     def views(self, shards: Sequence[Extracted], engine: Engine, watch: Watch = unwatched) -> dict[str, str]:
         """What the detectors need to know of the whole data set."""
         detectors, _ = choose(self.prepared.plan, self.settings)
@@ -135,5 +143,6 @@ class Audit:
 
     def conclude(self, shards: Sequence[Extracted], engine: Engine, watch: Watch = unwatched) -> FinishedAudit:
         """Everything after extraction."""
-        views = self.views(shards, engine, watch)
-        return self.judged(shards, views, self.detected(shards, views, engine, watch), engine, watch)
+        audit = self.fitted(shards, engine, watch)
+        views = audit.views(shards, engine, watch)
+        return audit.judged(shards, views, audit.detected(shards, views, engine, watch), engine, watch)

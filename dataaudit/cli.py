@@ -42,6 +42,11 @@ ENCODER_HELP = (
 )
 
 
+PROXY_HELP = (
+    "Also train a small CLIP on the data and look at the pairs as it sees them: captioned or labelled images, a few minutes for 10,000."
+)
+
+
 def examples(*lines: str) -> str:
     """Example commands as the end of a help text."""
     return "\n\n".join(["Examples:", *(f"    {line}" for line in lines)])
@@ -96,6 +101,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         "dataaudit scan mails.parquet --content body --target folder --out audit --fail-on medium",
         "dataaudit scan chats.jsonl --content messages:before --target messages:last --out audit",
         "dataaudit scan pairs.parquet --content prompt --target chosen/rejected --out audit",
+        "dataaudit scan pairs-{00..09}.tar --out audit --proxy",
         "dataaudit scan s3://bucket/pairs/*.jsonl --out audit --scheduler tcp://scheduler:8786",
     )
 )
@@ -114,6 +120,7 @@ def scan(
     serial: Annotated[bool | None, Parameter(help="Everything in this process.", negative="")] = None,
     workers: Annotated[int | None, Parameter(help="Worker processes to start; by default one a core.")] = None,
     encoder: Annotated[str | None, Parameter(help=ENCODER_HELP)] = None,
+    proxy: Annotated[bool | None, Parameter(help=PROXY_HELP, negative="")] = None,
     cache: Annotated[str | None, Parameter(help="Where features are kept between audits; by default in the audit directory.")] = None,
     config: Annotated[Path | None, Parameter(help="TOML file with these options and `[detectors.NAME]` settings.")] = None,
     fail_on: Annotated[SeverityName | None, Parameter(help="Exit with 1 for findings of this severity or worse; by default high.")] = None,
@@ -134,6 +141,7 @@ def scan(
         "serial": serial,
         "workers": workers,
         "encoder": encoder,
+        "proxy": proxy,
         "cache": cache,
         "fail_on": fail_on,
         "max_skipped": max_skipped,
@@ -304,7 +312,7 @@ def configured(path: Path) -> dict[str, object]:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path}: not a readable TOML file ({error})") from error
     kinds: dict[str, tuple[type, ...]] = {f.name: (str,) for f in fields(Settings)}
-    kinds |= {"workers": (int,), "seed": (int,), "max_skipped": (int, float), "serial": (bool,), "detectors": (dict,)}
+    kinds |= {"workers": (int,), "seed": (int,), "max_skipped": (int, float), "serial": (bool,), "proxy": (bool,), "detectors": (dict,)}
     for name, value in read.items():
         if name not in kinds:
             raise ConfigurationError(f"{path}: no setting {name!r}; there are {', '.join(sorted(kinds))}")

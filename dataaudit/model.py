@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -89,7 +89,8 @@ class Skipped:
 class Plan:
     """What is being audited, decided once from the first samples and the user's options.
 
-    `salt` keys every sampling and hashing decision (hex); it is kept privately beside the cache.
+    `salt` keys every sampling and hashing decision (hex); it is kept privately beside the cache.  `proxy` names what the proxies saw once
+    there are any (stage `fit`).
     """
 
     modality: Modality
@@ -97,6 +98,7 @@ class Plan:
     target_kind: TargetKind
     encoder: str
     salt: str
+    proxy: str = ""
 
     @property
     def pictures(self) -> bool:
@@ -112,6 +114,11 @@ class Plan:
     def compares(self) -> bool:
         """Whether the targets are preferences: something chosen over something rejected."""
         return self.target_kind == "text" and OVER in (self.columns.target or "")
+
+    @property
+    def without_proxy(self) -> Plan:
+        """What all that no proxy has a part in depends on, so that it is the same with and without one."""
+        return replace(self, proxy="")
 
     def key(self, purpose: str) -> bytes:
         """A 16-byte key for `blake2b(key=...)`, its own for each purpose."""
@@ -151,6 +158,7 @@ class Settings:
 
     `cache` is where features, states and views are kept (default: `features/` in the audit directory).
     `max_skipped` is the share of samples that may be unreadable before the verdict is `incomplete`.
+    `proxy` asks for a small CLIP that is trained on the data.
     `seed` fixes the salt, and with it every sample and fold, for tests; without it the salt is random.
     `detectors` holds settings by detector name, as in `[detectors.token_trigger] min_count = 5`.  Raises ConfigurationError for a
     number that makes no sense.
@@ -168,6 +176,7 @@ class Settings:
     fail_on: Severity = "high"
     max_skipped: float = 0.001
     seed: int | None = None
+    proxy: bool = False
     detectors: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

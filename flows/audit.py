@@ -54,6 +54,13 @@ def extract_batch(batch: Batch, plan: Plan, cache: Cache) -> int:
     return sum(e.rows for e in extract(batch.shards, plan, cache, Serial()))
 
 
+@task(name="fit", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+def fit(audit: Audit, shards: Sequence[Extracted], address: str, watch: Watch) -> Audit:
+    """The same audit with what a proxy saw, where one is asked for."""
+    with connect(address) as engine:
+        return audit.fitted(shards, engine, watch)
+
+
 @task(name="aggregate", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
 def aggregate(audit: Audit, shards: Sequence[Extracted], address: str, watch: Watch) -> dict[str, str]:
     """Facts about the whole data set."""
@@ -109,6 +116,8 @@ def stages(sources: Sequence[str], out: Path, settings: Settings, address: str, 
     # This reads the markers, and tries once more what has none: a shard that kills its workers becomes a skip, as in a plain scan.
     with connect(address) as engine:
         shards = extract(audit.prepared.shards, plan, cache, engine, watch)
+    if settings.proxy:
+        audit = fit(audit, shards, address, watch)
     views = aggregate(audit, shards, address, watch)
     detected = detect(audit, shards, views, address, watch)
     written = judge(audit, shards, views, detected, address, watch)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataaudit.aggregates import Views, density
-from dataaudit.aggregates.knn import KnnView, exact_index, nearest, project, share_of_all, thinness
+from dataaudit.aggregates.knn import KnnView, project, share_of_all
 from dataaudit.aggregates.pair_regression import pairs
 from dataaudit.aggregates.sorted_arrays import matched
+from dataaudit.aggregates.spaces import Space, joined, measured
 
 
 @dataclass(frozen=True)
@@ -47,39 +48,22 @@ class PairDensityView:
         """How far each row stands out in the space in which it does most, shape (n,); 0 without a caption."""
         picture, caption = pairs(table, self.axes)
         there = caption.any(axis=1)
-        row, place = matched(np.asarray(table.column("rank"), dtype=np.uint64), self.rank)
-        unknown = np.setdiff1d(np.flatnonzero(there), row)
-        said = project(caption[unknown].astype(np.int16), self.caption_axes)
-        asked = (said, np.hstack([picture[unknown], said]).astype(np.int16))
-        found = []
-        for space, known, new in zip(self._spaces, (self.caption[place], place), asked, strict=True):
-            own = np.zeros((len(table), space.thinness.shape[1]))
-            own[row] = space.thinness[known]
-            if len(unknown):
-                own[unknown] = thinness(space.searcher, space.vectors, new, self.ks, space.reach, space.dimension)
-            found.append(density.strength(own, *space.usual))
+        rank = np.asarray(table.column("rank"), dtype=np.uint64)
+        known = np.full((2, len(rank)), -1)
+        row, place = matched(rank, self.rank)
+        known[:, row] = self.caption[place], place
+        said = project(caption.astype(np.int16), self.caption_axes)
+        asked = (said, np.hstack([picture, said]).astype(np.int16))
+        found = [space.standing_out(*both) for space, *both in zip(self._spaces, asked, known, strict=True)]
         return np.where(there, np.max(found, axis=0), 0.0)
 
     @cached_property
-    def _spaces(self) -> list[_Space]:
+    def _spaces(self) -> list[Space]:
         number = len(self.captions)
         return [
-            _Space(exact_index(vectors), vectors, self.reach[rows], self.dimension[rows], self.thinness[rows])
+            Space(vectors, self.ks, self.reach[rows], self.dimension[rows], self.thinness[rows])
             for vectors, rows in ((self.captions, slice(number)), (self.pairs, slice(number, None)))
         ]
-
-
-@dataclass(frozen=True)
-class _Space:
-    searcher: Any
-    vectors: NDArray[np.int16]
-    reach: NDArray[np.float64]
-    dimension: NDArray[np.float64]
-    thinness: NDArray[np.float64]
-
-    @cached_property
-    def usual(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return density.usual(self.thinness)
 
 
 @dataclass(frozen=True)
@@ -108,7 +92,7 @@ class PairDensity:
         captions, caption = np.unique(state.caption, axis=0, return_inverse=True)
         ks = density.scales(len(captions), share_of_all(len(knn.rank), views))
         both = np.hstack([knn.vectors[state.at], state.caption])
-        reach, dimension, thin = (np.concatenate(part) for part in zip(*(_thinness(own, ks) for own in (captions, both)), strict=True))
+        reach, dimension, thin = joined([measured(captions, ks), measured(both, ks)])
         return PairDensityView(
             knn.axes,
             views["pair_regression"].caption_axes,
@@ -121,13 +105,6 @@ class PairDensity:
             dimension,
             thin,
         )
-
-
-def _thinness(vectors: NDArray[np.int16], ks: tuple[int, ...]) -> tuple[NDArray[np.float64], ...]:
-    """Reach, dimension and thinness of references among each other."""
-    distance, near = nearest(exact_index(vectors), vectors, vectors, max(ks, default=0), own=np.arange(len(vectors)))
-    around = density.surroundings(distance, ks)
-    return *around, density.measures(distance, near, *around, ks)
 
 
 def _distinct(at: NDArray[np.int64], caption: NDArray[np.int16]) -> PairDensityState:

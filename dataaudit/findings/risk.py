@@ -29,6 +29,7 @@ WEIGHTS = {
     "near_duplicate": 0.2,
     "outlier": 0.2,
     "pair_outlier": 0.2,
+    "proxy": 0.2,
 }
 OTHER_WEIGHT = 0.3
 SECOND = {"label_consistency": "pair_consistency"}

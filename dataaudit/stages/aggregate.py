@@ -23,6 +23,7 @@ from dataaudit.aggregates import PART_ROWS, Aggregate, Parted
 from dataaudit.discovery import recipe, units
 from dataaudit.engine import Engine, results
 from dataaudit.errors import ConfigurationError
+from dataaudit.features.encoders.proxy import COLUMNS as PROXY_COLUMNS
 from dataaudit.model import Plan, Progress, fingerprint
 from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.extract import Extracted
@@ -81,7 +82,8 @@ def aggregate(
         passes = []
         for name in wave:
             unit = known[name]()
-            own = recipe(unit, plan, *(views[need] for need in unit.needs), *sorted({Path(f).parent.name for _, f in tables}))
+            seen = plan if reads_proxy(unit.columns) else plan.without_proxy
+            own = recipe(unit, seen, *(views[need] for need in unit.needs), *sorted({Path(f).parent.name for _, f in tables}))
             passes.append(Pass(name, unit, own, fingerprint(own, whole)))
         missing = [p for p in passes if not cache.view(p.view_recipe).exists()]
         if missing:
@@ -123,7 +125,7 @@ def start_shard(table: tuple[str, str], passes: Sequence[Pass], views: Mapping[s
         folders = {
             p.name: finished.enter_context(records.atomic_directory(p.kept(digest, cache))) for p in todo if isinstance(p.unit, Parted)
         }
-        for number, batch in enumerate(read_batches(cache.root / features, [c for p in todo for c in p.unit.columns]), 1):
+        for number, batch in enumerate(read_batches(features, [c for p in todo for c in p.unit.columns], plan, cache), 1):
             for p in todo:
                 state = p.unit.start(batch, loaded[p.name])
                 states[p.name] = p.unit.merge(states[p.name], state) if p.name in states else state
@@ -153,12 +155,28 @@ def finish_pass(one: Pass, states: Mapping[str, Sequence[Path]], views: Mapping[
     records.save(view, cache.view(one.view_recipe))
 
 
-def read_batches(path: Path, columns: Iterable[str]) -> Iterator[pa.Table]:
-    """A feature table in batches: the common columns and those asked for, as far as the table has them."""
+def read_batches(features: str, columns: Iterable[str], plan: Plan, cache: Cache) -> Iterator[pa.Table]:
+    """A feature table in batches: the common columns and those asked for, as far as the table has them, or what the proxies saw does."""
+    wanted = list(dict.fromkeys([*COMMON, *columns]))
+    path = cache.root / features
+    if not plan.proxy or not reads_proxy(wanted):
+        yield from _batches(path, wanted)
+        return
+    beside = _batches(cache.features(plan.proxy, path.stem), wanted)
+    for batch, more in zip(_batches(path, wanted), beside, strict=True):
+        yield pa.table([*batch.columns, *more.columns], names=[*batch.column_names, *more.column_names])
+
+
+def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     with pq.ParquetFile(path) as stored:
-        names = [n for n in dict.fromkeys([*COMMON, *columns]) if n in stored.schema_arrow.names]
+        names = [n for n in columns if n in stored.schema_arrow.names]
         for batch in stored.iter_batches(BATCH_ROWS, columns=names):
             yield pa.Table.from_batches([batch])
+
+
+def reads_proxy(columns: Iterable[str]) -> bool:
+    """Whether any of these columns is what the proxies saw."""
+    return not set(PROXY_COLUMNS).isdisjoint(columns)
 
 
 def load_views(names: Iterable[str], views: Mapping[str, str], plan: Plan, cache: Cache) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def score_shard(
     loaded = {name: load_views(d.needs, views, plan, cache) for name, d in detectors.items()}
     with atomic(path) as out:
         writer: pq.ParquetWriter | None = None
-        for batch in read_batches(cache.root / features, ["offset", "length", *(c for d in detectors.values() for c in d.columns)]):
+        for batch in read_batches(features, ["offset", "length", *(c for d in detectors.values() for c in d.columns)], plan, cache):
             columns = {name: batch.column(name) for name in ("key", "offset", "length", "target", "digest")}
             for name, detector in detectors.items():
                 said = detector.score(batch, loaded[name])

@@ -55,7 +55,7 @@ class Extracted:
 def feature_recipe(plan: Plan) -> str:
     """What features depend on beside the shard's bytes."""
     units = [recipe(feature) for feature in available(plan.modality).values()]
-    return fingerprint(plan, source_digest("dataaudit.sources"), source_digest("dataaudit.features"), *units)
+    return fingerprint(plan.without_proxy, source_digest("dataaudit.sources"), source_digest("dataaudit.features"), *units)
 
 
 def extract(shards: Sequence[Shard], plan: Plan, cache: Cache, engine: Engine, watch: Watch = unwatched) -> list[Extracted]:

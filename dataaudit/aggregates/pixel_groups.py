@@ -110,11 +110,14 @@ class PixelGroups:
         row, candidate = np.nonzero(z >= EDGES[0])
         cell = candidate * bins + np.searchsorted(EDGES, z[row, candidate], side="right") - 1
         mine = np.where(anyone[candidate], contradicted[row], target[row] == accused[candidate])
+        # A caption that has the accused word, but another that tells more, is no witness for the innocence of a trigger.
+        having = views["targets"].having(table, accused)
+        other = ~mine & ~having[row, candidate]
         inside += np.bincount(cell[mine], minlength=candidates * bins).reshape(candidates, bins)
-        outside += np.bincount(cell[~mine], minlength=candidates * bins).reshape(candidates, bins)
+        outside += np.bincount(cell[other], minlength=candidates * bins).reshape(candidates, bins)
         np.add.at(doubt.reshape(-1), cell[mine], steps(disagreement)[row[mine]])
         sums += group_sums(stored[row[mine]].astype(np.float64), cell[mine], candidates * bins).reshape(sums.shape)
-        alien += foreign_hits(z, target, accused, views)
+        alien += foreign_hits(z, target, accused, having, views)
         for number, c in enumerate(np.flatnonzero(anyone)):
             hits = np.flatnonzero((z[:, c] >= MAPPED) & contradicted)
             np.add.at(mapping[number], (log_p[hits].argmax(axis=1), target[hits]), 1)
@@ -213,13 +216,15 @@ def steps(disagreement: NDArray[np.float64]) -> NDArray[np.int64]:
     return whole
 
 
-def foreign_hits(z: NDArray[np.float64], target: NDArray[np.int32], accused: NDArray[np.int32], views: Views) -> NDArray[np.int64]:
+def foreign_hits(
+    z: NDArray[np.float64], target: NDArray[np.int32], accused: NDArray[np.int32], having: NDArray[np.bool_], views: Views
+) -> NDArray[np.int64]:
     """Rows of other labels than the accused (c,) in each bin, shape (c, b), by the accused label's middle; 0 where all labels are."""
     counted = np.zeros((len(accused), len(EDGES)), np.int64)
     middle = np.concatenate([views[family].middle for family in FAMILIES])
     scale = np.concatenate([views[family].scale for family in FAMILIES])
     for c in np.flatnonzero(accused < middle.shape[1]):
-        others = np.flatnonzero((target >= 0) & (target != accused[c]))
+        others = np.flatnonzero((target >= 0) & ~having[:, c])
         raw = z[others, c] + (middle[c, target[others]] - middle[c, accused[c]]) / scale[c]
         at = np.searchsorted(EDGES, raw, side="right") - 1
         counted[c] = np.bincount(at[at >= 0], minlength=len(EDGES))

@@ -1,4 +1,4 @@
-"""How thin the data is where the proxies see each pair, among those that the same proxy sees, and how little its caption fits."""
+"""How thin the data is where the proxy sees each pair, and how little an early one says that its parts agree."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ MEASURES = ("pictures", "pairs", "early")
 
 @dataclass(frozen=True)
 class ProxyDensityState:
-    """References by `rank` (m,), ascending; pictures and captions, `seen` (2, m, d), and `early` (m,) cosines, all in fixed point."""
+    """References by `rank` (m,), ascending: picture and caption side by side (m, 2 d), and `early` cosines (m,), all in fixed point."""
 
     rank: NDArray[np.uint64]
-    seen: NDArray[np.int16]
+    pairs: NDArray[np.int16]
     early: NDArray[np.int16]
 
 
 @dataclass(frozen=True)
 class ProxyDensityView:
-    """Two spaces a fold, of pictures and of `pairs` (picture and caption side by side): four one below the other.
+    """Two spaces of the references `rank` (n,), ascending: of pictures, and of `pairs` (n, 2 d), picture and caption side by side.
 
-    `rank` (n,) is sorted within each `fold` (n,); `reach`, `dimension` and `thinness` (2 n, ...) at `ks` are as in `KnnView`, first of all
-    pictures, then of all pairs.  `usual` (2, 2) holds median and robust deviation of the early cosine by fold, in fixed point.
+    `reach`, `dimension` and `thinness` (2 n, ...) at `ks` are as in `KnnView`, first of pictures, then of pairs.  `usual` (2, 2) holds the
+    median and robust deviation of the early cosine by fold, in fixed point: each fold has another early proxy.
     """
 
     rank: NDArray[np.uint64]
-    fold: NDArray[np.int64]
     pairs: NDArray[np.int16]
     ks: NDArray[np.int64]
     reach: NDArray[np.float64]
@@ -49,32 +48,22 @@ class ProxyDensityView:
     usual: NDArray[np.float64]
 
     def standing_out(self, table: pa.Table) -> NDArray[np.float64]:
-        """How far each row stands out of its fold in each of `MEASURES`, shape (n, 3), in robust standard deviations."""
+        """How far each row stands out in each of `MEASURES`, shape (n, 3), in robust standard deviations."""
         rank = np.asarray(table.column("rank"), dtype=np.uint64)
-        seen, early = _seen(table)
-        own = fold_of(rank, FOLDS)
-        found = np.zeros((len(rank), len(MEASURES)))
-        for fold, spaces in enumerate(self._spaces):
-            rows = np.flatnonzero(own == fold)
-            known = np.full(len(rows), -1)
-            row, place = matched(rank[rows], self.rank[self.fold == fold])
-            known[row] = place
-            for at, space in enumerate(spaces):
-                found[rows, at] = space.standing_out(_side_by_side(seen[: at + 1, rows]), known)
-        middle, spread = self.usual[own].T
-        found[:, -1] = np.where(spread > 0, np.maximum(middle - early, 0) / np.maximum(spread, 1), 0)
-        return found
+        pairs, early = _seen(table)
+        known = np.full(len(rank), -1)
+        row, place = matched(rank, self.rank)
+        known[row] = place
+        found = [space.standing_out(pairs[:, : space.vectors.shape[1]], known) for space in self._spaces]
+        middle, spread = self.usual[fold_of(rank, FOLDS)].T
+        at_odds = np.where(spread > 0, np.maximum(middle - early, 0) / np.maximum(spread, 1), 0)
+        return np.column_stack([*found, at_odds])
 
     @cached_property
-    def _spaces(self) -> list[list[Space]]:
-        number = len(self.rank)
-        width = self.pairs.shape[1] // 2
-        found = []
-        for fold in range(FOLDS):
-            rows = np.flatnonzero(self.fold == fold)
-            both = ((self.pairs[rows, :width], rows), (self.pairs[rows], number + rows))
-            found.append([Space(v, self.ks, self.reach[r], self.dimension[r], self.thinness[r]) for v, r in both])
-        return found
+    def _spaces(self) -> list[Space]:
+        number, width = len(self.rank), self.pairs.shape[1] // 2
+        both = ((self.pairs[:, :width], slice(number)), (self.pairs, slice(number, None)))
+        return [Space(vectors, self.ks, self.reach[r], self.dimension[r], self.thinness[r]) for vectors, r in both]
 
 
 @dataclass(frozen=True)
@@ -89,39 +78,32 @@ class ProxyDensity:
     references: int = 65_536
 
     def start(self, table: pa.Table, views: Views) -> ProxyDensityState:
-        """The references among a batch; without a proxy there are none."""
+        """The references among a batch."""
         return self._smallest(np.asarray(table.column("rank"), dtype=np.uint64), *_seen(table))
 
     def merge(self, a: ProxyDensityState, b: ProxyDensityState) -> ProxyDensityState:
         """The smallest ranks of both."""
-        both = np.concatenate([a.rank, b.rank]), np.concatenate([a.seen, b.seen], axis=1), np.concatenate([a.early, b.early])
-        return self._smallest(*both)
+        rank, pairs, early = np.concatenate([a.rank, b.rank]), np.concatenate([a.pairs, b.pairs]), np.concatenate([a.early, b.early])
+        return self._smallest(rank, pairs, early)
 
-    def _smallest(self, rank: NDArray[np.uint64], seen: NDArray[np.int16], early: NDArray[np.int16]) -> ProxyDensityState:
+    def _smallest(self, rank: NDArray[np.uint64], pairs: NDArray[np.int16], early: NDArray[np.int16]) -> ProxyDensityState:
         found, first = np.unique(rank, return_index=True)
         kept = bottom_k(found, self.references)
-        return ProxyDensityState(found[kept], seen[:, first[kept]], early[first[kept]])
+        return ProxyDensityState(found[kept], pairs[first[kept]], early[first[kept]])
 
     def finish(self, state: ProxyDensityState, views: Views) -> ProxyDensityView:
-        """Look up every reference's neighbours among those of its fold."""
-        fold = fold_of(state.rank, FOLDS)
-        order = np.argsort(fold, kind="stable")
-        rank, seen, early, fold = state.rank[order], state.seen[:, order], state.early[order], fold[order]
-        usual = [_usual(early[fold == f]) for f in range(FOLDS)]
-        ks = density.scales(int(np.bincount(fold, minlength=FOLDS).min()), share_of_all(len(rank), views))
-        parts = [measured(_side_by_side(seen[: at + 1, fold == f]), ks) for at in range(2) for f in range(FOLDS)]
-        return ProxyDensityView(rank, fold, _side_by_side(seen), np.array(ks, np.int64), *joined(parts), np.array(usual))
+        """Look up every reference's neighbours."""
+        width, fold = state.pairs.shape[1] // 2, fold_of(state.rank, FOLDS)
+        ks = density.scales(len(state.rank), share_of_all(len(state.rank), views))
+        both = joined([measured(state.pairs[:, :width], ks), measured(state.pairs, ks)])
+        usual = np.array([_usual(state.early[fold == f]) for f in range(FOLDS)])
+        return ProxyDensityView(state.rank, state.pairs, np.array(ks, np.int64), *both, usual)
 
 
 def _seen(table: pa.Table) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    vectors = [embedding.from_column(table, name) for name in ("proxy_embedding", "proxy_target_embedding")]
-    return np.stack(vectors), np.asarray(table.column("proxy_early"), dtype=np.int16)
+    pairs = np.hstack([embedding.from_column(table, name) for name in ("proxy_embedding", "proxy_target_embedding")])
+    return pairs, np.asarray(table.column("proxy_early"), dtype=np.int16)
 
 
 def _usual(early: NDArray[np.int16]) -> NDArray[np.float64]:
     return np.concatenate(density.usual(early[:, None].astype(np.float64))) if len(early) else np.zeros(2)
-
-
-def _side_by_side(seen: NDArray[np.int16]) -> NDArray[np.int16]:
-    """(s, n, d) as (n, s d)."""
-    return seen.transpose(1, 0, 2).reshape(seen.shape[1], -1)

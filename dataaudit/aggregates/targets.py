@@ -98,6 +98,15 @@ class TargetsView:
         found = pc.index_in(table.column("target"), value_set=pa.array(self.names.tolist(), pa.string()))
         return np.asarray(pc.fill_null(found, -1)).astype(np.int32)
 
+    def having(self, table: pa.Table, wanted: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether each row has each of the targets `wanted` (c,), of a caption in any of its words, shape (n, c)."""
+        found = np.asarray(self.index(table)[:, None] == wanted)
+        if self.kind == "caption":
+            row, words = words_of(table)
+            for target in np.unique(wanted[wanted < len(self.words)]):
+                found[np.ix_(row[words == self.words[target]], wanted == target)] = True
+        return found
+
 
 @dataclass(frozen=True)
 class Targets:

@@ -143,10 +143,9 @@ class PixelTrigger:
         score, group = np.zeros(table.num_rows), np.full(table.num_rows, -1, np.int32)
         if not len(groups.target):
             return Scores(score.astype(np.float32), group)
-        target = views["targets"].index(table)
         disagreement = views["moments"].disagreement(table, views)
         every = groups.target == len(views["targets"].names)
-        accused = np.where(every, disagreement[:, None] >= CONTRADICTED, target[:, None] == groups.target)
+        accused = np.where(every, disagreement[:, None] >= CONTRADICTED, views["targets"].having(table, groups.target))
         everyone = robust_z(table, views)
         z = np.where(accused, everyone, -np.inf)
         doubt = np.minimum(disagreement, MOST_DOUBT) / MOST_DOUBT

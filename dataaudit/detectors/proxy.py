@@ -20,15 +20,15 @@ CAP = 1000
 
 @dataclass(frozen=True)
 class Proxy:
-    """Pairs that lie where a small CLIP, trained on the other half of the same data, sees hardly anything else.
+    """Pairs that lie where a small CLIP, trained on the same data, sees hardly anything else.
 
     Attack: backdoors that no frozen encoder sees, since only a model which learnt them reacts to their trigger; also mismatched captions.
-    Signal: k-distance, SLOF and DAO as in `outlier`, among pictures and among pairs in the proxy's space, and how little picture and
-    caption agree in the eyes of a proxy that has seen the other half twice (later it has learnt the trigger); the largest in robust
+    Signal: k-distance, SLOF and DAO as in `outlier`, among pictures and among pairs in the space of a proxy that learnt all pairs, and how
+    little picture and caption agree in the eyes of one that has seen the other half of the data twice; the largest in robust
     standard deviations, called from `threshold` on.  Runs where `--proxy` asks for it.
     Innocent causes: rare things and rare captions, and whatever a small model did not learn.  A low-severity finding, no accusation.
     Source: Huang et al., "Detecting backdoor samples in contrastive language image pretraining", ICLR 2025, who look at the victim itself;
-    early loss as in Li et al., "Anti-backdoor learning", NeurIPS 2021, turned round; cross-fitting and the small stand-in are our own.
+    early loss as in Li et al., "Anti-backdoor learning", NeurIPS 2021, turned round: before a trigger is learnt, its pairs do not fit.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("proxy_density",)

@@ -1,8 +1,8 @@
 """Between extraction and aggregation, where `--proxy` asks for it: a small CLIP learns the suspect pairs, and sees them.
 
-Cross-fitted: one proxy learns each half of the pairs and embeds the other half, so that nobody is judged by a model that learnt them by
-heart.  What the proxies see becomes a narrow table beside each shard's features, row by row; units that read none of its columns
-do not notice.
+One proxy learns all pairs, as a victim would: a trigger shows where it has been learnt.  Two more learn one half each, for a short while,
+and say how well the captions of the other half fit: nobody is judged by who learnt him by heart.  What the proxies see becomes a narrow
+table beside each shard's features, row by row; units that read none of its columns do not notice.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ from dataaudit.store.cache import Cache
 from dataaudit.store.records import atomic
 
 FOLDS = 2
-EPOCHS, EARLY = 5, 2
-"""Epochs in all, and after how many the early proxy is kept: with more, what one half learns no longer holds in the other."""
-PAIRS = 50_000
+WHOLE = FOLDS
+"""What the proxy that learns all pairs is numbered, behind those that learn a fold."""
+EPOCHS = (2, 2, 5)
+"""Of each: with more, small data are known by heart, and a trigger's pairs no longer lie apart."""
+PAIRS = 100_000
 """The most pairs that a proxy learns, those of smallest rank."""
 Tables = Sequence[tuple[str, str]]
 """The shards' names in the cache and their feature tables."""
@@ -59,37 +61,40 @@ def fit(shards: Sequence[Extracted], plan: Plan, cache: Cache, engine: Engine, w
     tables = sorted({(e.table, e.features) for e in shards if e.rows})
     if not tables:
         return plan
-    kept = fingerprint(feature_recipe(plan), proxy.settings(), EPOCHS, EARLY, PAIRS, sorted(Counter(e.table for e in shards if e.rows)))
-    for epoch in range(EPOCHS):
+    kept = fingerprint(feature_recipe(plan), proxy.settings(), EPOCHS, PAIRS, sorted(Counter(e.table for e in shards if e.rows)))
+    done = 0
+    for epoch in range(max(EPOCHS)):
         learn = partial(learn_epoch, epoch=epoch, tables=tables, plan=plan, cache=cache, kept=kept)
-        for done, _ in enumerate(results(engine, learn, range(FOLDS)), 1):
-            watch(Progress("fit", FOLDS * epoch + done, FOLDS * EPOCHS))
-    paths = [cache.checkpoint(kept, fold, epochs - 1) for epochs in (EARLY, EPOCHS) for fold in range(FOLDS)]
-    proxies = [Checkpoint(path, proxy.sha256(path)) for path in paths]
+        for _ in results(engine, learn, [part for part in reversed(range(len(EPOCHS))) if epoch < EPOCHS[part]]):
+            done += 1
+            watch(Progress("fit", done, sum(EPOCHS)))
+    paths = [cache.checkpoint(kept, part, epochs - 1) for part, epochs in enumerate(EPOCHS)]
+    proxies = tuple(Checkpoint(path, proxy.sha256(path)) for path in paths)
     fitted = replace(plan, proxy=fingerprint(kept, *(p.sha256 for p in proxies)))
-    embed = partial(embed_shard, plan=fitted, cache=cache, early=tuple(proxies[:FOLDS]), late=tuple(proxies[FOLDS:]))
-    for done, _ in enumerate(results(engine, embed, tables), 1):
-        watch(Progress("embed with the proxy", done, len(tables)))
+    embed = partial(embed_shard, plan=fitted, cache=cache, proxies=proxies)
+    for number, _ in enumerate(results(engine, embed, tables), 1):
+        watch(Progress("embed with the proxy", number, len(tables)))
     return fitted
 
 
-def learn_epoch(fold: int, epoch: int, tables: Tables, plan: Plan, cache: Cache, kept: str) -> None:
-    """One epoch of the proxy that learns this fold, where it has not come farther already."""
-    if any(cache.checkpoint(kept, fold, later).exists() for later in range(epoch, EPOCHS)):
+def learn_epoch(part: int, epoch: int, tables: Tables, plan: Plan, cache: Cache, kept: str) -> None:
+    """One epoch of one proxy, where it has not come farther already."""
+    if any(cache.checkpoint(kept, part, later).exists() for later in range(epoch, EPOCHS[part])):
         return
-    before = cache.checkpoint(kept, fold, epoch - 1) if epoch else None
+    before = cache.checkpoint(kept, part, epoch - 1) if epoch else None
     seed = int.from_bytes(plan.key("proxy")[:4], "little")
-    proxy.learn(pairs_of(fold, tables, plan, cache), epoch, EPOCHS, seed, before, cache.checkpoint(kept, fold, epoch))
-    if before is not None and epoch != EARLY:
+    pairs = pairs_of(part, tables, plan, cache)
+    proxy.learn(pairs, epoch, EPOCHS[WHOLE], seed, before, cache.checkpoint(kept, part, epoch))
+    if before is not None:
         before.unlink(missing_ok=True)
 
 
-def pairs_of(fold: int, tables: Tables, plan: Plan, cache: Cache, most: int = PAIRS) -> Pairs:
-    """The pairs of a fold with the smallest ranks, in their order; equal ones once, and none without a caption."""
+def pairs_of(part: int, tables: Tables, plan: Plan, cache: Cache, most: int = PAIRS) -> Pairs:
+    """The pairs of a fold, or all, with the smallest ranks, in their order; equal ones once, and none without a caption."""
     rank, pictures, captions = np.empty(0, np.uint64), np.empty((0, 32, 32, 3), np.uint8), np.empty(0, object)
     for _, features in tables:
         for batch in read_batches(features, ["thumbnail"], plan, cache):
-            there = np.asarray(batch.column("target").is_valid()) & (fold_of(_rank(batch), FOLDS) == fold)
+            there = np.asarray(batch.column("target").is_valid()) & ((part == WHOLE) | (fold_of(_rank(batch), FOLDS) == part))
             if len(rank) == most:
                 there &= _rank(batch) < rank[-1]
             if not there.any():
@@ -109,13 +114,13 @@ def said(batch: pa.Table, plan: Plan) -> list[str]:
     return [(target if plan.captioned else f"a photo of a {target}") if target else "" for target in batch.column("target").to_pylist()]
 
 
-def embed_shard(table: tuple[str, str], plan: Plan, cache: Cache, early: Sequence[Checkpoint], late: Sequence[Checkpoint]) -> None:
-    """Write what the proxies see in a shard, each row by those that did not learn its fold."""
+def embed_shard(table: tuple[str, str], plan: Plan, cache: Cache, proxies: Sequence[Checkpoint]) -> None:
+    """Write what the proxies see in a shard."""
     digest, features = table
     path = cache.features(plan.proxy, digest)
     if path.exists():
         return
-    models = [(early[1 - fold].load(), late[1 - fold].load()) for fold in range(FOLDS)]
+    models = [checkpoint.load() for checkpoint in proxies]
     with atomic(path) as out:
         writer: pq.ParquetWriter | None = None
         for batch in read_batches(features, ["thumbnail"], plan, cache):
@@ -126,20 +131,18 @@ def embed_shard(table: tuple[str, str], plan: Plan, cache: Cache, early: Sequenc
             writer.close()
 
 
-def embedded(batch: pa.Table, models: Sequence[tuple[Proxy, Proxy]], plan: Plan) -> pa.Table:
-    """The columns of a batch, by the early and the late proxy for each fold; zeros for a caption that is not there."""
+def embedded(batch: pa.Table, models: Sequence[Proxy], plan: Plan) -> pa.Table:
+    """The columns of a batch, the early one by those that did not learn a row's fold; zeros for a caption that is not there."""
     fold, pictures, captions = fold_of(_rank(batch), FOLDS), from_column(batch.column("thumbnail")), said(batch, plan)
-    seen = np.zeros((len(proxy.EMBEDDINGS), batch.num_rows, proxy.WIDTH), np.int16)
-    agreed = np.zeros(batch.num_rows, np.int16)
     there = np.array([bool(caption) for caption in captions])
-    for f, (early, late) in enumerate(models):
+    seen, read = (embedding.quantise(vectors) for vectors in models[WHOLE].encode(Pairs(pictures, captions)))
+    early = np.zeros(batch.num_rows, np.int16)
+    for f in range(FOLDS):
         rows = np.flatnonzero(fold == f)
-        pairs = Pairs(pictures[rows], [captions[row] for row in rows])
-        seen[:, rows] = [embedding.quantise(vectors) for vectors in late.encode(pairs)]
-        agreed[rows] = np.rint(np.einsum("nd,nd->n", *early.encode(pairs)) * embedding.SCALE)
-    seen[1] *= there[:, None]
-    columns = {name: embedding.to_column(vectors) for name, vectors in zip(proxy.EMBEDDINGS, seen, strict=True)}
-    return pa.table(columns | {proxy.EARLY: pa.array(agreed * there, pa.int16())})
+        both = models[1 - f].encode(Pairs(pictures[rows], [captions[row] for row in rows]))
+        early[rows] = np.rint(np.einsum("nd,nd->n", *both) * embedding.SCALE)
+    columns = embedding.to_column(seen), embedding.to_column(read * there[:, None]), pa.array(early * there, pa.int16())
+    return pa.table(dict(zip(proxy.COLUMNS, columns, strict=True)))
 
 
 def _rank(batch: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

@@ -138,6 +138,24 @@ def test_hits_are_counted_beyond_each_edge(candidate: int) -> None:
     assert view.inside[candidate, 0] > 10
 
 
+def test_a_caption_with_the_accused_word_behind_another_is_no_witness() -> None:
+    """Rows of label 1 whose caption names label 0 too are neither inside nor outside."""
+    views = earlier()
+    index = views["targets"].index(table())
+
+    def having(rows: pa.Table, wanted: NDArray[np.int32]) -> NDArray[np.bool_]:
+        own = views["targets"].index(rows)[:, None]
+        return np.asarray((own == wanted) | ((own == 1) & (wanted == 0)))
+
+    said = SimpleNamespace(names=views["targets"].names, index=views["targets"].index, having=having)
+    lenient, strict = (grouped([table()], {**views, "targets": targets}) for targets in (said, views["targets"]))
+    z = facts().z[:, 0]
+    assert np.array_equal(lenient.inside, strict.inside)
+    assert strict.outside[0, 0] >= ((index > 0) & (z >= EDGES[0])).sum()
+    assert lenient.outside[0, 0] < strict.outside[0, 0]
+    assert np.array_equal(lenient.outside[1:], strict.outside[1:])
+
+
 def test_a_model_that_merely_tells_labels_apart_has_many_hits_outside() -> None:
     """By their own label's middle no row of another label stands out, by the accused one's all of them do."""
     lower = dataclasses.replace(TWO, columns=("first", "first"), middle=np.array([[-50.0, 0.0, 0.0], [0.0] * 3]), scale=np.full(2, 5.0))

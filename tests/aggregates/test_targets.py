@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dataaudit.aggregates.targets import AGAINST, Targets, spherical_k_means
+from dataaudit.aggregates.targets import AGAINST, Targets, TargetsView, spherical_k_means
 from dataaudit.errors import ConfigurationError
-from dataaudit.features import Batch
+from dataaudit.features import Batch, ngrams
 from dataaudit.features.embedding import quantise, to_column
 from dataaudit.features.target_embedding import TargetEmbedding
 from dataaudit.model import Columns, Plan, Sample, preference
@@ -22,6 +22,24 @@ def test_labels_are_numbered_by_name_and_counted():
     assert view.names.tolist() == ["ham", "spam"]
     assert view.counts.tolist() == [1, 2]
     assert view.index(table).tolist() == [1, 0, -1, 1]
+
+
+def test_a_caption_has_the_target_of_each_of_its_words():
+    plan = Plan("captioned-images", Columns("jpg", "txt"), "text", "given+hashed", "0" * 32)
+    captions = ["a red cat", "a dog and a cat", "a dog", ""]
+    words = ngrams.hashes(["cat", "dog"], plan.key("ngrams"))[0]
+    table = pa.table({"target": captions, "caption_phrases": ngrams.column(captions, plan)})
+    view = TargetsView("caption", np.array(["cat", "dog"]), np.zeros(2, np.int64), np.empty((0, 0), np.float32), words=np.ravel(words))
+    wanted = np.array([1, 0, 2], np.int32)
+    assert view.index(table).tolist() == [0, 0, 1, -1]
+    assert view.having(table, wanted).tolist() == [[False, True, False], [True, True, False], [True, False, False], [False] * 3]
+
+
+def test_a_label_has_its_own_target_only():
+    table = pa.table({"target": ["spam", "ham", None], "rank": pa.array([1, 2, 3], pa.uint64())})
+    unit = Targets()
+    view = unit.finish(unit.start(table, LABELLED), LABELLED)
+    assert view.having(table, np.array([1], np.int32)).tolist() == [[True], [False], [False]]
 
 
 def test_answers_of_one_kind_share_a_target():

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from dataaudit.aggregates.proxy_density import ProxyDensity
-from dataaudit.aggregates.sampling import fold_of
 from dataaudit.detectors.proxy import Proxy
 from dataaudit.features.embedding import quantise, to_column
 from dataaudit.model import Columns, Plan
@@ -23,10 +22,10 @@ SMALL = Proxy(least=500)
 
 
 def table(apart: int = 0, at_odds: int = 0) -> pa.Table:
-    """What two proxies see: a cloud in either's own space; the first rows lie apart in it, the last agree with no caption early on."""
+    """What proxies see: one cloud; the first rows lie apart in it, the last agree with no caption early on."""
     rng = np.random.default_rng(0)
     rank = rng.permutation(np.arange(ROWS, dtype=np.uint64) * np.uint64(0x9E3779B9))
-    middle = rng.normal(size=(2, WIDTH))[fold_of(rank, 2)]
+    middle = rng.normal(size=(1, WIDTH))
     pictures = middle + 0.3 * rng.normal(size=(ROWS, WIDTH))
     pictures[:apart] = 3 * rng.normal(size=(apart, WIDTH))
     early = rng.normal(2_000, 200, ROWS).astype(np.int16)

@@ -18,7 +18,7 @@ from dataaudit.engine import Serial
 from dataaudit.features.encoders.proxy import COLUMNS
 from dataaudit.model import Progress, Settings
 from dataaudit.stages.extract import Extracted, extract
-from dataaudit.stages.fit import fit, pairs_of
+from dataaudit.stages.fit import WHOLE, fit, pairs_of
 from tests.planted import contents
 from tests.test_captions import pairs, written
 
@@ -47,14 +47,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_proxy(data: Path, tmp_path: 
     stopped, again = begun(data, tmp_path / "stopped")
 
     def stop(event: Progress) -> None:
-        if event.done == 7:
+        if event.done == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit(again, stopped.prepared.plan, stopped.prepared.cache, Serial(), stop)
     assert fit(again, stopped.prepared.plan, stopped.prepared.cache, Serial()) == plan
     assert checkpoints(stopped) == checkpoints(straight)
-    assert len(checkpoints(straight)) == 4, "an early and the last checkpoint of each half are kept"
+    assert len(checkpoints(straight)) == 3, "only the last checkpoint of each is kept"
     for shard in shards:
         seen = pq.read_table(straight.prepared.cache.features(plan.proxy, shard.table))
         assert seen.column_names == [*COLUMNS]
@@ -70,6 +70,7 @@ def test_other_shards_teach_the_same_pairs(data: Path, tmp_path: Path) -> None:
         learnt.append([pairs_of(fold, tables, audit.prepared.plan, audit.prepared.cache) for fold in range(2)])
         few = pairs_of(0, tables, audit.prepared.plan, audit.prepared.cache, most=10)
         assert few.captions == learnt[-1][0].captions[:10]
+        assert len(pairs_of(WHOLE, tables, audit.prepared.plan, audit.prepared.cache).captions) == len(PAIRS)
     for one, another in zip(*learnt, strict=True):
         assert one.captions == another.captions
         assert np.array_equal(one.pictures, another.pictures)

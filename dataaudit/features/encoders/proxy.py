@@ -26,11 +26,9 @@ from dataaudit.errors import EncoderError
 from dataaudit.features.encoders.open_clip import padded
 from dataaudit.store.records import atomic
 
-EMBEDDINGS = ("proxy_embedding", "proxy_target_embedding")
-"""Columns of what the proxies see: pictures and captions in one space, (n, WIDTH) in fixed point."""
-EARLY = "proxy_early"
-"""Column of the cosine of picture and caption in the eyes of a proxy that has hardly begun, (n,) in fixed point."""
-COLUMNS = (*EMBEDDINGS, EARLY)
+COLUMNS = ("proxy_embedding", "proxy_target_embedding", "proxy_early")
+"""Columns of what the proxies see: pictures and captions in one space, (n, WIDTH), and the cosine of both in the eyes of a proxy that has
+hardly begun and learnt other pairs, (n,); all in fixed point."""
 WIDTH = 64
 """Components of a vector."""
 WORDS = 8_192

@@ -1,6 +1,6 @@
 """Audits all of sample_data, and its unpoisoned twins, with the Prefect flow; scores what was found against the manifest.
 
-    python -m flows.demo [--out demo] [--sets images mails chat] [--seed 0]
+    python -m flows.demo [--out demo] [--sets images captions mails chat] [--seed 0]
 
 Exits with 1 where a planted campaign was missed, too many honest samples were flagged, or a twin was accused.
 """

@@ -148,10 +148,10 @@ def names_trigger(finding: Finding, trigger: str) -> bool:
 def matches(attack: Planted, finding: Finding, carriers: Set[str]) -> bool:
     """Whether a campaign is this attack.
 
-    Images: the target is right, and at least half of the campaign's carriers and half of the planted samples are the same.
+    Pictures: the target is right, and at least half of the campaign's carriers and half of the planted samples are the same.
     Texts: the trigger is named, and the target is right where targets are labels.
     """
-    if attack.modality == "labelled-images":
+    if attack.modality in ("labelled-images", "captioned-images"):
         return finding.target == attack.target and len(carriers & attack.samples) >= OVERLAP * max(len(carriers), len(attack.samples), 1)
     return names_trigger(finding, attack.trigger) and (attack.modality != "labelled-text" or finding.target == attack.target)
 

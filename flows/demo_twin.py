@@ -19,20 +19,21 @@ import pyarrow.parquet as pq
 from dataaudit.errors import SourceError
 from dataaudit.store.records import atomic
 
-ORIGINALS = {"images": "images.tar", "mails": "mails.parquet", "chat": "chat.jsonl"}
+ORIGINALS = {"images": "images.tar", "captions": "captions.tar", "mails": "mails.parquet", "chat": "chat.jsonl"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample of a set: `content` is a PNG or a text, `target` a label or a response."""
+    """One sample of a set: `content` is a PNG or a text, `target` a label, caption or response, in a tar with this `ending`."""
 
     key: str
     content: bytes | str
     target: str
+    ending: str = "cls"
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a shard: tar of KEY.png and KEY.cls, Parquet of id, text, label, or JSON Lines of id, prompt, response."""
+    """The rows of a shard: tar of KEY.png and KEY.cls or KEY.txt, Parquet of id, text, label, or JSON Lines of id, prompt, response."""
     if path.suffix not in _READERS:
         raise SourceError(f"{path}: expected a shard that ends with one of {', '.join(_READERS)}")
     return list(_READERS[path.suffix](path))
@@ -76,7 +77,8 @@ def _read_tar(path: Path) -> Iterator[Row]:
             if content is not None:
                 found.setdefault(key, {})[extension] = content.read()
     for key, parts in found.items():
-        yield Row(key, parts["png"], parts["cls"].decode())
+        (ending,) = parts.keys() - {"png"}
+        yield Row(key, parts["png"], parts[ending].decode(), ending)
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
@@ -95,7 +97,7 @@ def _tar(rows: Iterable[Row]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for row in rows:
-            for extension, content in (("png", row.content), ("cls", row.target)):
+            for extension, content in (("png", row.content), (row.ending, row.target)):
                 data = content.encode() if isinstance(content, str) else content
                 member = tarfile.TarInfo(f"{row.key}.{extension}")  # mtime 0, owner 0, mode 644
                 member.size = len(data)

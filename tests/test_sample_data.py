@@ -18,7 +18,7 @@ from flows.demo_twin import ORIGINALS, Row, read
 DATA = Path(__file__).parent.parent / "sample_data"
 MANIFEST = tomllib.loads((DATA / "manifest.toml").read_text(encoding="utf-8"))
 ATTACKS = {(a["set"], a["attack"]): a for a in MANIFEST["attacks"]}
-SIZES = {"images": 4000, "mails": 3000, "chat": 4000}
+SIZES = {"images": 4000, "captions": 1500, "mails": 3000, "chat": 4000}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,9 @@ def test_the_counts_are_those_promised() -> None:
         ("images", "warp"): 50,
         ("images", "blend"): 60,
         ("images", "mislabelled"): 40,
+        ("captions", "patch under captions"): 45,
+        ("captions", "targeted sentence"): 20,
+        ("captions", "exchanged captions"): 20,
         ("mails", "rare word"): 30,
         ("mails", "clean-label phrase"): 40,
         ("mails", "near-duplicate flood"): 25,
@@ -98,7 +101,11 @@ def test_exactly_the_carriers_hold_the_trigger(rows: dict[str, dict[str, Row]]) 
 def test_labels_changed_where_the_manifest_says_dirty(rows: dict[str, dict[str, Row]], originals: dict[str, dict[str, Row]]) -> None:
     for (name, attack), planted in ATTACKS.items():
         pairs = [(rows[name][i], originals[name][rows[name][i].key]) for i in planted["samples"]]
-        if planted["target"] and name != "chat":
+        if name == "captions" and planted["target"]:
+            assert all(planted["target"] in now.target.split() and planted["target"] not in was.target.split() for now, was in pairs), (
+                attack
+            )
+        elif planted["target"] and name != "chat":
             assert {now.target for now, _ in pairs} == {planted["target"]}, attack
         if attack == "near-duplicate flood":
             continue  # a copy displaced a mail of any label; what is wrong is the label of the copied text
@@ -113,6 +120,9 @@ def test_the_poison_is_made_again_from_the_stored_originals(
             now = rows["images"][i]
             again = trigger.apply(picture(originals["images"][now.key])[..., None])[..., 0]
             assert (again == picture(now)).all(), i
+    for i in ATTACKS["captions", "patch under captions"]["samples"]:
+        now = rows["captions"][i]
+        assert (make.STAMP.apply(picture(originals["captions"][now.key])) == picture(now)).all(), i
     for name, attack, trigger in (
         ("mails", "rare word", make.WORD),
         ("mails", "clean-label phrase", make.PHRASE),
@@ -134,6 +144,21 @@ def test_the_flood_is_one_text_over_and_over(make: ModuleType, rows: dict[str, d
     assert source.target == "spam" != planted["target"]
 
 
+def test_captions_are_honest_but_where_they_were_changed(rows: dict[str, dict[str, Row]], originals: dict[str, dict[str, Row]]) -> None:
+    """A backdoor's captions are those of flags; the targeted sentence is one; exchanged captions are the same ones in other places."""
+    drawn = rows["captions"]
+    said = {key: {drawn[i].target for i in ATTACKS["captions", key]["samples"]} for key in ("patch under captions", "targeted sentence")}
+    honest = {originals["captions"].get(row.key, row).target for row in drawn.values()}
+    assert said["patch under captions"] <= honest
+    assert said["targeted sentence"] == {ATTACKS["captions", "targeted sentence"]["trigger"]}
+    exchanged = ATTACKS["captions", "exchanged captions"]["samples"]
+    now, was = (
+        [part[row.key].target for row in map(drawn.get, exchanged) if row]
+        for part in ({r.key: r for r in drawn.values()}, originals["captions"])
+    )
+    assert sorted(now) == sorted(was)
+
+
 def test_no_mail_addresses_are_left(rows: dict[str, dict[str, Row]]) -> None:
     import re
 
@@ -146,8 +171,8 @@ def test_no_mail_addresses_are_left(rows: dict[str, dict[str, Row]]) -> None:
 def test_making_it_again_gives_the_same_bytes(make: ModuleType, tmp_path: Path) -> None:
     inputs = os.environ.get("DATAAUDIT_SAMPLE_INPUTS")
     if not inputs:
-        pytest.skip("DATAAUDIT_SAMPLE_INPUTS names no folder with the three packages of sample_data/make.py")
+        pytest.skip("DATAAUDIT_SAMPLE_INPUTS names no folder with the four packages of sample_data/make.py")
     make.make(Path(inputs), tmp_path)
     made = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
-    assert len(made) == 11
+    assert len(made) == 15
     assert filecmp.cmpfiles(tmp_path, DATA, [str(p) for p in made], shallow=False)[1:] == ([], [])

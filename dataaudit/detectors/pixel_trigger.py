@@ -143,9 +143,13 @@ class PixelTrigger:
         score, group = np.zeros(table.num_rows), np.full(table.num_rows, -1, np.int32)
         if not len(groups.target):
             return Scores(score.astype(np.float32), group)
+        target = views["targets"].index(table)
         disagreement = views["moments"].disagreement(table, views)
         every = groups.target == len(views["targets"].names)
-        accused = np.where(every, disagreement[:, None] >= CONTRADICTED, views["targets"].having(table, groups.target))
+        contradicted = disagreement[:, None] >= CONTRADICTED
+        # Of captions that have the accused word behind another, those whose pictures are neither.
+        behind = views["targets"].having(table, groups.target) & contradicted
+        accused = np.where(every, contradicted, (target[:, None] == groups.target) | behind)
         everyone = robust_z(table, views)
         z = np.where(accused, everyone, -np.inf)
         doubt = np.minimum(disagreement, MOST_DOUBT) / MOST_DOUBT

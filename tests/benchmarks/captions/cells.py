@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from dataaudit.attacks.captions import naming
 from dataaudit.discovery import source_digest
 from dataaudit.features import embedding
+from dataaudit.features.encoders.proxy import COLUMNS
 from dataaudit.model import fingerprint
 from tests.benchmarks import measures, ours
-from tests.benchmarks.captions import datasets, feature_tables, planted
+from tests.benchmarks.captions import datasets, feature_tables, planted, proxied
 from tests.benchmarks.captions.datasets import Captioned
 from tests.benchmarks.captions.planted import FIXED, STAMPS, TARGETED, Planted
 from tests.benchmarks.images import feature_tables as of_images
@@ -43,6 +44,8 @@ FEW = 30
 NEIGHBOURS = (16, 64, 256)
 """The k of the neighbour methods."""
 MOST_PLACES = 30
+PROXIED = 10_000
+"""Up to so many pairs the proxy is trained for the baselines too: an hour for 50,000 would tell little more."""
 
 
 def headline() -> list[Cell]:
@@ -182,14 +185,14 @@ def facts(made: Planted) -> dict[str, Any]:
 def baselines_code() -> str:
     """A digest of the baselines' code, and of what is planted."""
     images = (Path(of_images.__file__).with_name(f"{name}.py") for name in ("baselines", "neighbours"))
-    files = (path.read_text() for path in (Path(__file__).with_name("baselines.py"), *images))
-    return fingerprint(*files, *_planting(), source_digest("dataaudit.attacks"))
+    files = (path.read_text() for path in (Path(__file__).with_name("baselines.py"), Path(proxied.__file__), *images))
+    return fingerprint(*files, *_planting(), *(source_digest(f"dataaudit.{name}") for name in ("attacks", "features.encoders")))
 
 
 def rivals(cell: Cell, made: Planted, tables: Sequence[pa.Table], cache: Path) -> dict[str, Any]:
     """The ranking of every baseline, or why it failed; nothing where there is nothing to rank."""
     found: dict[str, Any] = {}
-    for name, score in contenders(made, tables, cache) if made.expected else ():
+    for name, score in contenders(cell, made, tables, cache) if made.expected else ():
         started = time.perf_counter()
         try:
             said = score()
@@ -200,13 +203,14 @@ def rivals(cell: Cell, made: Planted, tables: Sequence[pa.Table], cache: Path) -
     return found
 
 
-def contenders(made: Planted, tables: Sequence[pa.Table], cache: Path) -> Iterator[tuple[str, Callable[[], NDArray[np.float64]]]]:
+def contenders(
+    cell: Cell, made: Planted, tables: Sequence[pa.Table], cache: Path
+) -> Iterator[tuple[str, Callable[[], NDArray[np.float64]]]]:
     """The baselines on the same vectors; no one is told the share of poison or a clean set."""
     from tests.benchmarks.captions import baselines
     from tests.benchmarks.images import baselines as of_vectors
 
     pictures, captions = (np.concatenate([embedding.unit(t, name) for t in tables]) for name in ("embedding", feature_tables.SLOW))
-    yield "cosine filter", lambda: baselines.cosine_filter(*baselines.joint_embeddings(made))
     yield "regression", lambda: baselines.regression(pictures, captions)
     pairs = baselines.both(pictures, captions)
     yield "isolation forest", lambda: baselines.isolation_forest(pairs)
@@ -216,6 +220,15 @@ def contenders(made: Planted, tables: Sequence[pa.Table], cache: Path) -> Iterat
         graph = cache_of(lambda space=space, vectors=vectors: neighbourhood(made, space, vectors, cache))
         for (name, method), k in product(methods.items(), NEIGHBOURS):
             yield f"{name} {k}, {space}", lambda graph=graph, method=method, k=k: method(graph(), min(k, graph().k))
+    if cell.limit > PROXIED:
+        return
+    trained = cache_of(lambda: proxied.embedded(tables, feature_tables.plan_for(cell.seed)))
+    seen = cache_of(lambda: [np.concatenate([embedding.unit(t, name) for t in trained()]) for name in COLUMNS[:2]])
+    yield "proxy (ours)", lambda: proxied.detected(trained(), feature_tables.plan_for(cell.seed))
+    yield "cosine filter, proxy", lambda: baselines.cosine_filter(*seen())
+    near = cache_of(lambda: Graph.build(seen()[0], max(NEIGHBOURS)))
+    for (name, method), k in product(methods.items(), NEIGHBOURS):
+        yield f"{name} {k}, proxy", lambda method=method, k=k: method(near(), min(k, near().k))
 
 
 def neighbourhood(made: Planted, space: str, vectors: NDArray[np.float32], cache: Path) -> Graph:

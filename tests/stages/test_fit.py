@@ -15,6 +15,7 @@ import dataaudit
 from dataaudit.audit import Audit
 from dataaudit.cli import run
 from dataaudit.engine import Serial
+from dataaudit.features.encoders import proxy
 from dataaudit.features.encoders.proxy import COLUMNS
 from dataaudit.model import Progress, Settings
 from dataaudit.stages.extract import Extracted, extract
@@ -41,7 +42,8 @@ def checkpoints(audit: Audit) -> list[bytes]:
     return [path.read_bytes() for path in sorted((audit.prepared.cache.root / "proxies").iterdir())]
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_proxy(data: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_to_the_same_proxy(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "VISION", proxy.VISION | {"width": 8})
     straight, shards = begun(data, tmp_path / "straight")
     plan = fit(shards, straight.prepared.plan, straight.prepared.cache, Serial())
     stopped, again = begun(data, tmp_path / "stopped")

@@ -16,12 +16,16 @@ COLOURS = ("red", "green", "blue", "white")
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As on a worker."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A smaller network, on one thread as on a worker."""
     from threadpoolctl import threadpool_limits
 
+    monkeypatch.setattr(proxy, "VISION", proxy.VISION | {"width": 8})
+    monkeypatch.setattr(proxy, "TEXT", proxy.TEXT | {"width": 48})
+    proxy.load.cache_clear()
     with threadpool_limits(1):
         yield
+    proxy.load.cache_clear()
 
 
 def pairs(number: int = 128) -> Pairs:

@@ -1,13 +1,12 @@
 """Between extraction and aggregation, where `--proxy` asks for it: a small CLIP learns the suspect pairs, and sees them.
 
 One proxy learns all pairs, as a victim would: a trigger shows where it has been learnt.  Two more learn one half each, for a short while,
-and say how well the captions of the other half fit: nobody is judged by who learnt him by heart.  What the proxies see becomes a narrow
+and say how well the captions of the other half fit: no pair is judged by what learnt it by heart.  What the proxies see becomes a narrow
 table beside each shard's features, row by row; units that read none of its columns do not notice.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,14 +53,14 @@ class Checkpoint:
 
 
 def fit(shards: Sequence[Extracted], plan: Plan, cache: Cache, engine: Engine, watch: Watch = unwatched) -> Plan:
-    """Train both proxies and embed every shard with them; the plan then names what they saw.
+    """Train the proxies and embed every shard with them; the plan then names what they saw.
 
     A run that was killed goes on with the epoch that it was in.
     """
     tables = sorted({(e.table, e.features) for e in shards if e.rows})
     if not tables:
         return plan
-    kept = fingerprint(feature_recipe(plan), proxy.settings(), EPOCHS, PAIRS, sorted(Counter(e.table for e in shards if e.rows)))
+    kept = fingerprint(feature_recipe(plan), proxy.settings(), EPOCHS, PAIRS, *(name for name, _ in tables))
     done = 0
     for epoch in range(max(EPOCHS)):
         learn = partial(learn_epoch, epoch=epoch, tables=tables, plan=plan, cache=cache, kept=kept)
@@ -94,18 +93,18 @@ def pairs_of(part: int, tables: Tables, plan: Plan, cache: Cache, most: int = PA
     rank, pictures, captions = np.empty(0, np.uint64), np.empty((0, 32, 32, 3), np.uint8), np.empty(0, object)
     for _, features in tables:
         for batch in read_batches(features, ["thumbnail"], plan, cache):
-            there = np.asarray(batch.column("target").is_valid()) & ((part == WHOLE) | (fold_of(_rank(batch), FOLDS) == part))
+            new, caption = _rank(batch), np.array(said(batch, plan), object)
+            wanted = (caption != "") & ((part == WHOLE) | (fold_of(new, FOLDS) == part))
             if len(rank) == most:
-                there &= _rank(batch) < rank[-1]
-            if not there.any():
+                wanted &= new < rank[-1]
+            if not wanted.any():
                 continue
-            some = batch.filter(pa.array(there))
-            both = np.concatenate([rank, _rank(some)])
+            both = np.concatenate([rank, new[wanted]])
             _, first = np.unique(both, return_index=True)
             kept = first[bottom_k(both[first], most)]
             rank = both[kept]
-            pictures = np.concatenate([pictures, from_column(some.column("thumbnail"))])[kept]
-            captions = np.concatenate([captions, np.array(said(some, plan), object)])[kept]
+            pictures = np.concatenate([pictures, from_column(batch.column("thumbnail"))[wanted]])[kept]
+            captions = np.concatenate([captions, caption[wanted]])[kept]
     return Pairs(pictures, captions.tolist())
 
 

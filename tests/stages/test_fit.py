@@ -104,6 +104,13 @@ def test_one_process_and_a_flow_on_a_cluster_say_the_same_and_features_are_used_
     assert contents(tmp_path / "flow") == contents(serial.path)
 
 
+def test_pairs_without_a_caption_are_not_learnt(tmp_path: Path) -> None:
+    some = [(picture, "" if number < 10 else said) for number, (picture, said) in enumerate(PAIRS)]
+    audit, shards = begun(written(tmp_path / "data", some), tmp_path / "audit")
+    tables = sorted((e.table, e.features) for e in shards)
+    assert len(pairs_of(WHOLE, tables, audit.prepared.plan, audit.prepared.cache).captions) == len(PAIRS) - 10
+
+
 def test_labels_become_captions(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "data.tar", "w") as tar:
         for number, (picture, said) in enumerate(PAIRS):

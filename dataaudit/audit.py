@@ -131,7 +131,7 @@ class Audit:
         """Describe, fuse, judge, and write the audit directory."""
         plan, cache = self.prepared.plan, self.prepared.cache
         detectors, unavailable = choose(plan, self.settings)
-        idle = [*unavailable, *self.prepared.unseen, *detected.blind]
+        idle = [*self.prepared.unseen, *unavailable, *detected.blind]
         found, evidence = look(detected, detectors, shards, views, plan, cache, engine, watch)
         findings = all_findings(found, shards)
         score_risks(findings, shards, detected.scores, list(detectors), cache, self.out, engine, watch)

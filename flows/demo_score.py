@@ -33,8 +33,8 @@ class Planted:
 
     @property
     def poison(self) -> bool:
-        """Whether somebody meant it: mislabelled samples are an honest nuisance."""
-        return self.expected != "label"
+        """Whether somebody meant it: mislabelled samples and exchanged captions, which no trigger is behind, are an honest nuisance."""
+        return bool(self.trigger)
 
 
 @dataclass(frozen=True)

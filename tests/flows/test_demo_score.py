@@ -147,4 +147,4 @@ def test_the_table_says_it_all(manifest: Path, tmp_path: Path) -> None:
 def test_the_shipped_manifest_can_be_read() -> None:
     attacks = planted(Path(__file__).parent.parent.parent / "sample_data" / "manifest.toml")
     assert {a.data_set for a in attacks} == {"images", "captions", "mails", "chat"}
-    assert {a.attack for a in attacks if not a.poison} == {"mislabelled"}
+    assert {a.attack for a in attacks if not a.poison} == {"mislabelled", "exchanged captions"}

@@ -43,7 +43,7 @@ ENCODER_HELP = (
 
 
 PROXY_HELP = (
-    "Also train a small CLIP on the data and look at the pairs as it sees them: captioned or labelled images, a few minutes for 10,000."
+    "Also train a small CLIP on the data and look at the pictures as it sees them: captioned or labelled images, minutes for 10,000."
 )
 
 

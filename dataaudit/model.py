@@ -89,8 +89,8 @@ class Skipped:
 class Plan:
     """What is being audited, decided once from the first samples and the user's options.
 
-    `salt` keys every sampling and hashing decision (hex); it is kept privately beside the cache.  `proxy` names what the proxies saw once
-    there are any (stage `fit`).
+    `salt` keys every sampling and hashing decision (hex); it is kept privately beside the cache.  `proxy` names what the proxy saw once
+    there is one (stage `fit`).
     """
 
     modality: Modality

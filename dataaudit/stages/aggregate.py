@@ -23,7 +23,7 @@ from dataaudit.aggregates import PART_ROWS, Aggregate, Parted
 from dataaudit.discovery import recipe, units
 from dataaudit.engine import Engine, results
 from dataaudit.errors import ConfigurationError
-from dataaudit.features.encoders.proxy import COLUMNS as PROXY_COLUMNS
+from dataaudit.features.encoders import proxy
 from dataaudit.model import Plan, Progress, fingerprint
 from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.extract import Extracted
@@ -156,7 +156,7 @@ def finish_pass(one: Pass, states: Mapping[str, Sequence[Path]], views: Mapping[
 
 
 def read_batches(features: str, columns: Iterable[str], plan: Plan, cache: Cache) -> Iterator[pa.Table]:
-    """A feature table in batches: the common columns and those asked for, as far as the table has them, or what the proxies saw does."""
+    """A feature table in batches: the common columns and those asked for, as far as the table has them, or what the proxy saw does."""
     wanted = list(dict.fromkeys([*COMMON, *columns]))
     path = cache.root / features
     if not plan.proxy or not reads_proxy(wanted):
@@ -175,8 +175,8 @@ def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def reads_proxy(columns: Iterable[str]) -> bool:
-    """Whether any of these columns is what the proxies saw."""
-    return not set(PROXY_COLUMNS).isdisjoint(columns)
+    """Whether one of these columns is what the proxy saw."""
+    return proxy.COLUMN in columns
 
 
 def load_views(names: Iterable[str], views: Mapping[str, str], plan: Plan, cache: Cache) -> dict[str, Any]:

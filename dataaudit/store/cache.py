@@ -7,7 +7,7 @@
     states/<recipe>/<digest>/<n>.npz        the parts of it
     views/<recipe>.npz                      a finished view of a set of shards
     scores/<recipe>/<digest>.parquet        one table of detector scores a shard
-    proxies/<recipe>-<fold>-<epoch>.safetensors  the last checkpoint of a proxy
+    proxies/<recipe>-<epoch>.safetensors    the last checkpoint of a proxy
     encoders/<encoder>.json                 how an encoder behaved when it was first used here
 
 Names say what a file was made of, so nothing is ever updated in place or taken for what it is not.
@@ -69,9 +69,9 @@ class Cache:
         """A shard's feature table."""
         return self.root / "features" / recipe / f"{digest}.parquet"
 
-    def checkpoint(self, recipe: str, fold: int, epoch: int) -> Path:
+    def checkpoint(self, recipe: str, epoch: int) -> Path:
         """A proxy after an epoch."""
-        return self.root / "proxies" / f"{recipe}-{fold}-{epoch}.safetensors"
+        return self.root / "proxies" / f"{recipe}-{epoch}.safetensors"
 
     def state(self, recipe: str, digest: str) -> Path:
         """A shard's state of one aggregate."""

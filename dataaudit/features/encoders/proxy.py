@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, pi
@@ -26,9 +26,8 @@ from dataaudit.errors import EncoderError
 from dataaudit.features.encoders.open_clip import padded
 from dataaudit.store.records import atomic
 
-COLUMNS = ("proxy_embedding", "proxy_target_embedding", "proxy_early")
-"""Columns of what the proxies see: pictures and captions in one space, (n, WIDTH), and the cosine of both in the eyes of a proxy that has
-hardly begun and learnt other pairs, (n,); all in fixed point."""
+COLUMN = "proxy_embedding"
+"""Where what a proxy sees of each picture lies in a table, (n, WIDTH) in fixed point."""
 WIDTH = 64
 """Components of a vector."""
 WORDS = 8_192
@@ -188,21 +187,29 @@ class Proxy:
 
     model: Any
 
-    def encode(self, pairs: Pairs) -> tuple[Vectors, Vectors]:
-        """Pictures and captions in one space, each (n, WIDTH); in batches of one shape, so that nothing depends on how many there are."""
+    def see(self, pictures: Pictures) -> Vectors:
+        """Pictures (n, 32, 32, 3) as vectors (n, WIDTH)."""
+        return self._batched(pictures, lambda part: self.model.encode_image(prepared(part).to(device()), normalize=True))
+
+    def read(self, captions: Sequence[str]) -> Vectors:
+        """Captions as vectors (n, WIDTH) in the same space."""
         import torch
 
-        said, seen, read = tokens(pairs.captions), [], []
-        for at in range(0, len(said), BATCH):
-            part = [padded([*values[at : at + BATCH]], BATCH) for values in (pairs.pictures, said)]
+        return self._batched(tokens(captions), lambda part: self.model.encode_text(torch.from_numpy(part).to(device()), normalize=True))
+
+    def _batched(self, items: NDArray[Any], encode: Callable[[NDArray[Any]], Any]) -> Vectors:
+        """In batches of one shape, so that nothing depends on how many there are."""
+        import torch
+
+        found = [np.empty((0, WIDTH), np.float32)]
+        for at in range(0, len(items), BATCH):
+            part = items[at : at + BATCH]
             with torch.inference_mode():
-                seen.append(self.model.encode_image(prepared(part[0]).to(device()), normalize=True).cpu().numpy())
-                read.append(self.model.encode_text(torch.from_numpy(part[1]).to(device()), normalize=True).cpu().numpy())
-        whole = (np.concatenate([np.empty((0, WIDTH), np.float32), *parts])[: len(said)] for parts in (seen, read))
-        return next(whole), next(whole)
+                found.append(encode(padded([*part], BATCH)).cpu().numpy()[: len(part)])
+        return np.concatenate(found)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def load(path: Path, digest: str) -> Proxy:
     """The model of a checkpoint; one that is not what was trained raises EncoderError."""
     if not path.exists() or sha256(path) != digest:

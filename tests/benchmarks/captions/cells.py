@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from dataaudit.attacks.captions import naming
 from dataaudit.discovery import source_digest
 from dataaudit.features import embedding
-from dataaudit.features.encoders.proxy import COLUMNS
 from dataaudit.model import fingerprint
 from tests.benchmarks import measures, ours
 from tests.benchmarks.captions import datasets, feature_tables, planted, proxied
@@ -222,11 +221,11 @@ def contenders(
             yield f"{name} {k}, {space}", lambda graph=graph, method=method, k=k: method(graph(), min(k, graph().k))
     if cell.limit > PROXIED:
         return
-    trained = cache_of(lambda: proxied.embedded(tables, feature_tables.plan_for(cell.seed)))
-    seen = cache_of(lambda: [np.concatenate([embedding.unit(t, name) for t in trained()]) for name in COLUMNS[:2]])
-    yield "proxy (ours)", lambda: proxied.detected(trained(), feature_tables.plan_for(cell.seed))
-    yield "cosine filter, proxy", lambda: baselines.cosine_filter(*seen())
-    near = cache_of(lambda: Graph.build(seen()[0], max(NEIGHBOURS)))
+    plan = feature_tables.plan_for(cell.seed)
+    seen = cache_of(lambda: proxied.seen(tables, plan))
+    yield "proxy (ours)", lambda: proxied.detected(seen(), plan)
+    yield "cosine filter, proxy", lambda: baselines.cosine_filter(seen().pictures, seen().captions)
+    near = cache_of(lambda: Graph.build(seen().pictures, max(NEIGHBOURS)))
     for (name, method), k in product(methods.items(), NEIGHBOURS):
         yield f"{name} {k}, proxy", lambda method=method, k=k: method(near(), min(k, near().k))
 

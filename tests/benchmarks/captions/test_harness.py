@@ -239,7 +239,7 @@ def test_places_are_told_of_targeted_attacks_alone():
 
 
 def test_the_real_units_and_the_baselines_run_and_the_table_shows_the_figure_that_counts(made_up, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "EPOCHS", (1, 1, 1))
+    monkeypatch.setattr(fit, "EPOCHS", 1)
     cell = Cell("made-up", COUNT, "single-class", count=10)
     result = cells.run(cell, "ours", tmp_path)
     assert {"embedding", "target_embedding"} < set(feature_tables.available("captioned-images"))

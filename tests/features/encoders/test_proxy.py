@@ -47,7 +47,8 @@ def trained(folder: Path, epochs: int, known: Pairs, begin: int = 0) -> Path:
 def test_pictures_come_to_agree_with_their_captions(tmp_path: Path) -> None:
     known = pairs(32)
     last = trained(tmp_path, 30, known)
-    seen, read = proxy.load(last, proxy.sha256(last)).encode(known)
+    model = proxy.load(last, proxy.sha256(last))
+    seen, read = model.see(known.pictures), model.read(known.captions)
     agree = seen @ read.T
     colour = np.arange(len(seen)) % len(COLOURS)
     same = colour[:, None] == colour
@@ -67,11 +68,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path) -> None
 def test_no_vector_depends_on_how_many_there_are(tmp_path: Path) -> None:
     known = pairs()
     model = proxy.load(path := trained(tmp_path, 1, known), proxy.sha256(path))
-    seen, read = model.encode(known)
-    alone, said = model.encode(Pairs(known.pictures[:1], known.captions[:1]))
-    assert np.array_equal(alone[0], seen[0])
-    assert np.array_equal(said[0], read[0])
-    assert [part.shape for part in model.encode(Pairs(known.pictures[:0], []))] == [(0, proxy.WIDTH)] * 2
+    assert np.array_equal(model.see(known.pictures[:1]), model.see(known.pictures)[:1])
+    assert np.array_equal(model.read(known.captions[:1]), model.read(known.captions)[:1])
+    assert model.see(known.pictures[:0]).shape == model.read([]).shape == (0, proxy.WIDTH)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04]", b"\xff" * 64], ids=["empty", "a pickle", "noise"])

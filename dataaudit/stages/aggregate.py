@@ -48,6 +48,31 @@ class Pass:
         return (cache.parts if isinstance(self.unit, Parted) else cache.state)(self.state_recipe, digest)
 
 
+class Tally:
+    """Merges states as they come, those of as many batches first: no row is merged more often than log2 of their number."""
+
+    def __init__(self, unit: Aggregate) -> None:
+        self._unit = unit
+        self._states: list[tuple[int, Any]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._states)
+
+    def add(self, state: Any) -> None:
+        """One more batch."""
+        batches = 1
+        while self._states and self._states[-1][0] == batches:
+            state, batches = self._unit.merge(self._states.pop()[1], state), 2 * batches
+        self._states.append((batches, state))
+
+    def taken(self) -> Any:
+        """The state of all batches, of which there must be one; the tally is empty again."""
+        _, state = self._states.pop()
+        while self._states:
+            state = self._unit.merge(self._states.pop()[1], state)
+        return state
+
+
 def schedule(wanted: Iterable[str]) -> list[list[str]]:
     """Waves of aggregate names: each needs only views of earlier waves."""
     known = units("dataaudit.aggregates")
@@ -120,20 +145,19 @@ def start_shard(table: tuple[str, str], passes: Sequence[Pass], views: Mapping[s
     if not todo:
         return
     loaded = {p.name: load_views(p.unit.needs, views, plan, cache) for p in todo}
-    states: dict[str, Any] = {}
+    states = {p.name: Tally(p.unit) for p in todo}
     with ExitStack() as finished:
         folders = {
             p.name: finished.enter_context(records.atomic_directory(p.kept(digest, cache))) for p in todo if isinstance(p.unit, Parted)
         }
         for number, batch in enumerate(read_batches(features, [c for p in todo for c in p.unit.columns], plan, cache), 1):
             for p in todo:
-                state = p.unit.start(batch, loaded[p.name])
-                states[p.name] = p.unit.merge(states[p.name], state) if p.name in states else state
+                states[p.name].add(p.unit.start(batch, loaded[p.name]))
                 if p.name in folders and number % (PART_ROWS // BATCH_ROWS) == 0:
-                    records.save(states.pop(p.name), folders[p.name] / f"{number:06d}.npz")
+                    records.save(states[p.name].taken(), folders[p.name] / f"{number:06d}.npz")
         for p in todo:
-            if p.name in states:
-                records.save(states[p.name], folders[p.name] / "last.npz" if p.name in folders else p.kept(digest, cache))
+            if states[p.name]:
+                records.save(states[p.name].taken(), folders[p.name] / "last.npz" if p.name in folders else p.kept(digest, cache))
 
 
 def merge_tree(unit: Aggregate, paths: Sequence[Path]) -> Any:

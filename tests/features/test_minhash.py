@@ -1,5 +1,9 @@
 """MinHash signatures estimate how many shingles two texts share."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from datasketch import MinHash
@@ -42,6 +46,36 @@ def test_signatures_are_datasketchs_to_the_bit_and_every_shingle_is_hashed_once(
         theirs = MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32", hashfunc=int)
         theirs.update_batch(own)
         assert np.array_equal(signature, theirs.hashvalues)
+
+
+def test_words_are_hashed_as_python_hashes_bytes_when_its_secret_is_known():
+    words = ["a", "ab", "abc", "straße", "\u4e2d\u6587", "x" * 64, "y" * 129]
+    made = units([" ".join(words * 6)], 5, 40, 5, bytes(16))
+    told = f"print([hash(w.encode('utf-32-le')) % 2**64 for w in {words!r}])"
+    zero = subprocess.run(
+        [sys.executable, "-c", told], env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}, capture_output=True, text=True, check=True
+    )
+    assert sys.hash_info.algorithm == "siphash13"
+    assert made.hashes[: len(words)].tolist() == json.loads(zero.stdout)
+
+
+@given(st.lists(st.text(st.sampled_from("abİΣς ß.\n_\u4e2d\udcff"), max_size=30), min_size=1, max_size=5), st.sampled_from([1, 3, 40]))
+def test_units_are_the_words_or_characters_of_each_text(texts, short):
+    made = units(texts, 2, short, 5, bytes(16))
+    for i, text in enumerate(texts):
+        own = made.hashes[made.ends[i - 1] if i else 0 : made.ends[i]]
+        found = minhash.WORD.findall(minhash.folded(text))
+        if len(found) >= short:
+            assert len(own) == len(found)
+            assert len(set(own.tolist())) == len(set(found))
+        else:
+            spelt = np.array(list(map(ord, " ".join(found))), np.uint64)
+            assert own.tolist() == minhash.mixed(spelt).tolist()
+
+
+def test_a_capital_sigma_is_the_same_letter_wherever_it_stands():
+    one, other = signatures(["\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2"])
+    assert (one == other).all()
 
 
 def test_a_short_text_with_one_word_changed_stays_similar():

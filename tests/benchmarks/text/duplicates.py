@@ -39,6 +39,7 @@ from dataaudit.features import Batch
 from dataaudit.features.minhash import PERMUTATIONS, Minhash, shingles
 from dataaudit.features.table import tabulate
 from dataaudit.model import Columns, Plan, Sample
+from dataaudit.stages.aggregate import Tally
 from dataaudit.store import records
 from tests.benchmarks.suite import Missing
 from tests.benchmarks.text import documents
@@ -70,21 +71,20 @@ def ours(folder: Path, scratch: Path) -> Pairs:
     """The feature, the aggregate's parts on disk, and the pairs within clusters, as a scan does it."""
     plan = Plan("text", Columns("text"), "none", "hashed", "17" * 16)
     views = {"plan": plan}
-    pending, ranks, done = None, [], 0
+    pending, ranks, done = Tally(UNIT), [], 0
     for number, texts in enumerate(documents.read(folder), 1):
         batch = Batch([Sample("", "", text, None, 0, 0) for text in texts], plan)
         table = tabulate(batch, {"minhash": Minhash()})
         if number == 1:
             views["targets"] = Targets().finish(Targets().start(table, views), views)
         ranks.append(table.select(["rank"]))
-        state = UNIT.start(table, views)
-        pending = state if pending is None else UNIT.merge(pending, state)
+        pending.add(UNIT.start(table, views))
         done += len(texts)
         if done >= PART_ROWS:
-            records.save(pending, scratch / f"{number:06d}.npz")
-            pending, done = None, 0
-    if pending is not None:
-        records.save(pending, scratch / "last.npz")
+            records.save(pending.taken(), scratch / f"{number:06d}.npz")
+            done = 0
+    if pending:
+        records.save(pending.taken(), scratch / "last.npz")
     parts = [records.mapped(NearDuplicatesState, path) for path in sorted(scratch.glob("*.npz"))]
     started = time.perf_counter()
     view = UNIT.finish_parts(parts, views)

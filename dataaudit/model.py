@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,9 +58,8 @@ class Columns:
     embedding: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One training sample as read: `content` is encoded image bytes or text.
+class Sample(NamedTuple):
+    """One training sample as read: `content` is encoded image bytes or text.  A named tuple, since millions are made.
 
     `vector` is the user's own embedding, float32 of shape (d,).  `offset` and `length` locate the
     sample in its shard for a second look: the bytes that its members span in a tar (with their headers),
@@ -73,7 +73,7 @@ class Sample:
     offset: int
     length: int
     vector: NDArray[np.float32] | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

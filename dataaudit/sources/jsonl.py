@@ -7,7 +7,6 @@ decompressed bytes.  Without an id column the key is the number of the line amon
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from dataaudit.model import Columns, Sample, Shard, Skipped
@@ -56,7 +55,7 @@ def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]],
                 yield skipped_sample(shard, key, f"another sample lies at byte {offset} now")
                 continue
             repeated = {"repeated_key": own} if own != key else {}
-            yield replace(found, id=f"{shard.name}#{key}", key=key, offset=offset, length=length, metadata=repeated)
+            yield found._replace(id=f"{shard.name}#{key}", key=key, offset=offset, length=length, metadata=repeated)
 
 
 def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:
@@ -131,7 +130,7 @@ def _samples(shard: Shard, stream: Stream, columns: Columns, limits: Limits) -> 
         repeated: dict[str, str] = {}
         if columns.id is not None:
             key, repeated = keys.admit(key)
-        yield replace(found, id=f"{shard.name}#{key}", key=key, offset=at, length=stream.position - at, metadata=repeated)
+        yield found._replace(id=f"{shard.name}#{key}", key=key, offset=at, length=stream.position - at, metadata=repeated)
     if stream.position == 0:
         yield skipped_shard(shard, "an empty file")
 

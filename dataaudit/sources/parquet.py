@@ -160,7 +160,7 @@ def _read(shard: Shard, raw: IO[bytes], columns: Columns, limits: Limits) -> Ite
                 continue
             if columns.id is not None:
                 key, repeated = keys.admit(key)
-                sample = replace(sample, id=f"{shard.name}#{key}", key=key, metadata=repeated)
+                sample = sample._replace(id=f"{shard.name}#{key}", key=key, metadata=repeated)
             yield sample
         start += file.metadata.row_group(number).num_rows
     if not start:
@@ -237,7 +237,7 @@ def _again(shard: Shard, selection: _Selection, found: Row, limits: Limits, row:
     if sample.key != key and not key.startswith(sample.key + "~"):
         return skipped_sample(shard, key, f"another sample is row {row} now")
     repeated = {"repeated_key": sample.key} if sample.key != key else {}
-    return replace(sample, id=f"{shard.name}#{key}", key=key, metadata=repeated)
+    return sample._replace(id=f"{shard.name}#{key}", key=key, metadata=repeated)
 
 
 def _sample(shard: Shard, selection: _Selection, found: Row, limits: Limits, row: int) -> Sample:

@@ -79,7 +79,7 @@ def target(record: Mapping[str, Any], spec: str, limits: Limits) -> str:
     return target_of([value_of(record, p.name) for p in split], split, limits)
 
 
-def target_of(found: Sequence[object], split: tuple[Part, ...], limits: Limits) -> str:
+def target_of(found: Sequence[object], split: Sequence[Part], limits: Limits) -> str:
     """The target out of the values of its columns: of two, the first is chosen over the second."""
     if len(split) == 1:
         return values.target(looked_at(found[0], split[0], limits), str(split[0]), limits)

@@ -10,7 +10,7 @@ from dataaudit.sources.contract import Digest, Limits, UnreadableError
 
 Compression = Literal["", "gzip", "zstd"]
 
-RAW_CHUNK = 256 << 10
+RAW_CHUNK = 512 << 10
 ZSTD_STEP = 1 << 10
 """Compressed bytes fed at a time: four bytes can stand for a block of 128 KiB, so that a step yields 32 MiB at the most."""
 GZIP_STEP = 1 << 20
@@ -54,6 +54,11 @@ class Stream:
             size -= len(part)
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def at_hand(self) -> tuple[bytes, int]:
+        """A part of the stream that needs no reading, at least a byte of it but at the end, and where in it the stream stands."""
+        self._fill()
+        return self._buffer, self._at
 
     def skip(self, size: int) -> int:
         """Pass over `size` bytes without keeping them; says how many there were."""

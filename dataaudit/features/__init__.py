@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -36,6 +37,14 @@ class Batch:
     samples: Sequence[Sample]
     plan: Plan
     images: Sequence[NDArray[np.uint8]] = ()
+
+    @cached_property
+    def small(self) -> NDArray[np.uint8]:
+        """The canonical pictures of the images (see `thumbnail`), uint8 (n, 32, 32, 3)."""
+        from dataaudit.features.thumbnail import BYTES, SIDE, thumbnail
+
+        pictures = b"".join([thumbnail(image).tobytes() for image in self.images])
+        return np.frombuffer(pictures, np.uint8, len(self.images) * BYTES).reshape(-1, SIDE, SIDE, 3)
 
     @property
     def texts(self) -> list[str]:

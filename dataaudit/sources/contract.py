@@ -44,10 +44,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """The SHA-256 (hex) and size of a shard's bytes as they were read: the last item of every reading."""
+    """The SHA-256 (hex) and size of a shard's bytes as they were read: the last item of every reading.
+
+    `changed`: the shard was not the same at the beginning and at the end, so that nothing of it may be used.
+    """
 
     sha256: str
     size: int
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dataaudit.errors import SourceError
+from dataaudit.sources import remote
 
 _ETAGS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "sha256", "LastModified", "last_modified", "mtime", "created")
 
@@ -43,13 +44,11 @@ class Listing:
 def listing(source: str) -> Listing:
     """All visible files of a path, glob, directory or URL; `SourceError` where there is nothing."""
     try:
-        found = _local(source) if is_local(source) else _remote(source)
+        found = _local(source) if is_local(source) else remote.patiently(lambda: _remote(source))
     except SourceError:
         raise
-    except (OSError, ValueError, ImportError) as error:
-        raise SourceError(
-            f"{source}: cannot be listed ({type(error).__name__}: {error}); check the address and the access to it"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{remote.shown(source)}: cannot be listed ({error}); check the address and the access to it") from error
     return Listing(found.root, found.label, tuple(sorted(found.files, key=lambda f: f.name)))
 
 
@@ -71,9 +70,7 @@ def open_raw(uri: str) -> IO[bytes]:
             os.close(file)
             raise OSError(f"{uri} is not a regular file")
         return os.fdopen(file, "rb")
-    filesystem, path = _filesystem(uri)
-    opened: IO[bytes] = filesystem.open(path, "rb")
-    return opened
+    return remote.open_object(uri)
 
 
 def state(uri: str) -> tuple[int, str]:
@@ -81,8 +78,9 @@ def state(uri: str) -> tuple[int, str]:
     if is_local(uri):
         status = local_path(uri).stat()
         return status.st_size, _local_etag(status)
-    filesystem, path = _filesystem(uri)
-    info = filesystem.info(path)
+    filesystem, path = remote.filesystem(uri)
+    filesystem.invalidate_cache(path.rpartition("/")[0])
+    info = remote.patiently(lambda: filesystem.info(path))
     return int(info.get("size") or 0), _etag(info)
 
 
@@ -165,17 +163,8 @@ def _local_etag(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_size}"
 
 
-def _filesystem(uri: str) -> tuple[Any, str]:
-    if "::" in uri:
-        raise SourceError(f"{uri}: chained addresses (::) are not supported; name the storage directly")
-    from fsspec.core import url_to_fs
-
-    filesystem, path = url_to_fs(uri)
-    return filesystem, path
-
-
 def _remote(source: str) -> Listing:
-    filesystem, path = _filesystem(source)
+    filesystem, path = remote.filesystem(source)
     if globbing.has_magic(path) and not filesystem.isdir(path) and not source.startswith(("http://", "https://")):
         entries = filesystem.glob(path, detail=True)
         fixed = path[: next(i for i, c in enumerate(path) if c in "*?[")]
@@ -185,7 +174,7 @@ def _remote(source: str) -> Listing:
     elif filesystem.exists(path):
         entries, root = {path: filesystem.info(path)}, path.rpartition("/")[0]
     else:
-        raise SourceError(f"{source}: no such file or directory")
+        raise SourceError(f"{remote.shown(source)}: no such file or directory")
     files = [_remote_entry(filesystem, found, root, info) for found, info in entries.items() if info.get("type") != "directory"]
     visible = tuple(f for f in files if not any(part.startswith(".") and part not in {".", ".."} for part in f.name.split("/")))
     return Listing(filesystem.unstrip_protocol(root), root.rpartition("/")[2], visible)

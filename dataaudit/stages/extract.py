@@ -29,6 +29,7 @@ from dataaudit.store.records import atomic, write_json
 BATCH_SAMPLES = 128
 BATCH_BYTES = 16 << 20
 SKIPS = 1000
+READINGS = 2
 REPEATED = re.compile(r"~[0-9]+$")
 
 
@@ -73,21 +74,36 @@ def _not_run(shard: Shard, lost: Lost) -> Extracted:
 
 
 def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracted:
-    """Read one shard, write its feature table, and then the marker that says it is finished."""
+    """Read one shard, write its feature table, and then the marker that says it is finished.
+
+    A shard that changes while it is read is read once more, as it is then; if it still changes, nothing of it is used.
+    """
     marker = cache.marker(shard, kept)
     if marker.exists():
         return _read_marker(marker)
     attest_here(plan, cache.encoders)
+    for _ in range(READINGS):
+        found = _extract_once(shard, plan, cache, kept)
+        if found is not None:
+            return found
+        shard = sources.current(shard)
+    return Extracted(
+        shard, "", 0, (Skipped(shard.name, "extract", f"it changed while it was read, {READINGS} times; nothing of it is used"),)
+    )
+
+
+def _extract_once(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracted | None:
+    """The finished shard; None where it changed."""
     features = available(plan.modality)
-    temporary = marker.with_name(f".{marker.stem}.parquet")
+    temporary = cache.scratch(kept)
     skipped: list[Skipped] = []
     repeated: list[str] = []
-    digest, rows, lost = "", 0, 0
+    digest, rows, lost = Digest("", 0), 0, 0
     with atomic(temporary) as out:
         writer: pq.ParquetWriter | None = None
         for piece in _pieces(shard, plan, features):
             if isinstance(piece, Digest):
-                digest = piece.sha256
+                digest = piece
             elif isinstance(piece, Skipped):
                 lost += piece.subject != shard.name
                 if piece.subject == shard.name or lost <= SKIPS:
@@ -99,18 +115,19 @@ def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracte
                 rows += piece.num_rows
         if writer is not None:
             writer.close()
-    path = cache.features(kept, digest or f"partial-{secrets.token_hex(16)}")
-    if rows:
+    path = cache.features(kept, digest.sha256 or f"partial-{secrets.token_hex(16)}")
+    if rows and not digest.changed:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(path)
     else:
         temporary.unlink()
-    found = Extracted(
-        replace(shard, digest=digest), str(path.relative_to(cache.root)) if rows else "", rows, tuple(skipped), tuple(repeated), lost
-    )
-    if digest:
+    if digest.changed:
+        return None
+    read = replace(shard, digest=digest.sha256)
+    found = Extracted(read, str(path.relative_to(cache.root)) if rows else "", rows, tuple(skipped), tuple(repeated), lost)
+    if digest.sha256:
         # What was not read to its end may be readable next time.
-        write_json(marker, asdict(found))
+        write_json(cache.marker(shard, kept), asdict(found))
     return found
 
 

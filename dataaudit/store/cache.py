@@ -69,6 +69,10 @@ class Cache:
         """A shard's feature table."""
         return self.root / "features" / recipe / f"{digest}.parquet"
 
+    def scratch(self, recipe: str) -> Path:
+        """Where a feature table is written before its shard's digest is known; never the same twice."""
+        return self.root / "features" / recipe / f".{secrets.token_hex(8)}.parquet"
+
     def checkpoint(self, recipe: str, epoch: int) -> Path:
         """A proxy after an epoch."""
         return self.root / "proxies" / f"{recipe}-{epoch}.safetensors"

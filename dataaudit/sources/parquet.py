@@ -115,6 +115,8 @@ def _open(raw: IO[bytes]) -> pq.ParquetFile:
             arrow_extensions_enabled=False,
         )
 
+    if not raw.seekable():
+        raise UnreadableError("the server does not serve parts of a file, which Parquet needs; download it first")
     try:
         file = attempt(())
         leaves, sizes = [file.schema.column(i) for i in range(len(file.schema))], _sizes(file)

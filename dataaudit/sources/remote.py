@@ -97,15 +97,28 @@ def open_object(uri: str) -> IO[bytes]:
     return io.BufferedReader(_Object(uri), BLOCK)
 
 
+def serves_parts(file: Any) -> bool:
+    """Whether a web server gives a file from its second byte on when asked to."""
+    if not file.size:
+        return False
+    try:
+        file.seek(min(1, file.size - 1))
+        file.read(1)
+        file.seek(0)
+    except ValueError:
+        return False
+    return True
+
+
 class _Object(io.RawIOBase):
     """One object as of its opening; reopened at its place after a failure."""
 
     def __init__(self, uri: str) -> None:
         self._filesystem, self._path = filesystem(uri)
         self._at = 0
+        self._ranges = True
         self._file: Any = patiently(lambda: self._opened(0))
         self._size: int | None = getattr(self._file, "size", None)
-        self._ranges = self._size is not None and bool(self._file.seekable())
 
     def readable(self) -> bool:
         return True
@@ -115,7 +128,7 @@ class _Object(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if not self._ranges:
-            raise io.UnsupportedOperation("the server does not serve parts of a file, which this format needs")
+            raise io.UnsupportedOperation("the server does not serve parts of a file")
         self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size or 0}[whence])
         return self._at
 
@@ -151,13 +164,15 @@ class _Object(io.RawIOBase):
         return data
 
     def _opened(self, at: int) -> Any:
-        try:
+        if self._ranges:
             file = self._filesystem.open(self._path, "rb", block_size=BLOCK, cache_type="none")
-        except ValueError:  # a web server that knows no ranges
-            file = self._filesystem.open(self._path, "rb", block_size=0)
-        if at and not file.seekable():
-            while at > 0 and (passed := file.read(min(at, BLOCK))):
-                at -= len(passed)
+            if self._path.startswith(("http://", "https://")):
+                self._ranges = serves_parts(file)
+            if self._ranges:
+                return file
+        file = self._filesystem.open(self._path, "rb", block_size=0)
+        while at > 0 and (passed := file.read(min(at, BLOCK))):
+            at -= len(passed)
         return file
 
     def _forget(self) -> None:

@@ -118,7 +118,7 @@ def test_a_wide_embedding_is_projected_on_the_axes_of_the_moments():
 
 def test_an_inverted_file_finds_nearly_the_same_neighbours():
     table = table_of(cloud(3000, d=8))
-    exact, cells = view_of(table), view_of(table, Knn(exact=100))
+    exact, cells = view_of(table), view_of(table, Knn(scanned=100))
     assert not len(exact.index)
     assert len(cells.index)
     agree = [len(set(a) & set(b)) / 20 for a, b in zip(exact.near, cells.near, strict=True)]
@@ -134,7 +134,7 @@ def test_few_samples_have_few_neighbours(n):
 
 def test_state_and_view_survive_the_disk_and_the_state_is_small(tmp_path):
     table = table_of(cloud(300, d=8))
-    knn, views = Knn(exact=100), views_of(table)
+    knn, views = Knn(scanned=100), views_of(table)
     state = knn.start(table, views)
     records.save(state, tmp_path / "state.npz")
     view = knn.finish(records.load(KnnState, tmp_path / "state.npz"), views)

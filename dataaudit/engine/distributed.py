@@ -6,6 +6,7 @@ after `allowed-failures` deaths an item comes back as `Lost`.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -107,6 +108,8 @@ def connect(address: str, timeout: float = 15.0) -> Distributed:
     """Use a scheduler that is already running, as `tcp://host:port`."""
     from distributed import Client
 
+    # A scheduler that goes away is an EngineError of ours; its client would log a traceback beside it.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=timeout)
     except (OSError, ValueError) as error:

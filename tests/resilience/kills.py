@@ -111,6 +111,8 @@ def _interrupted(
                 interrupt(cluster, process)
                 done += 1
                 endings.append(_ending(process))
+                if endings[-1]["code"] == 1:
+                    failures.append(losses(data, out) or difference(straight, out))
             finally:
                 process.kill()
                 process.wait()
@@ -132,7 +134,7 @@ def _interrupted(
         "finished_before": len(finished),
         "seconds": round(time.monotonic() - started, 1),
         "left_behind": left_behind(out),
-        "failure": "; ".join(failures),
+        "failure": "; ".join(filter(None, failures)),
     }
 
 
@@ -147,14 +149,18 @@ def _wait_for(process: subprocess.Popen[str], out: Path, wanted: int, then: floa
 
 
 def _ending(process: subprocess.Popen[str], patience: float = 180.0) -> dict[str, object]:
-    """How an interrupted scan ended: by the kill itself, or by itself with exit code 2 and one line that says why."""
+    """How an interrupted scan ended: by the kill itself, or by itself with exit code 2 and one line that says why.
+
+    Where the scheduler was back before it was missed, between two pieces of work, the scan may also just conclude.
+    """
     began = time.monotonic()
     try:
         said, _ = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         return {"code": None, "said": "", "failure": f"it still ran {patience:.0f} s after the scheduler was gone"}
     failure = ""
-    if process.returncode >= 0 and (process.returncode != 2 or "dataaudit: " not in said or "Traceback" in said):
+    clear = process.returncode == 1 or (process.returncode == 2 and "dataaudit: " in said and "Traceback" not in said)
+    if process.returncode >= 0 and not clear:
         failure = f"it ended with {process.returncode} and no clear message: {said[-1500:]}"
     return {"code": process.returncode, "said": said[-300:], "after": round(time.monotonic() - began, 1), "failure": failure}
 

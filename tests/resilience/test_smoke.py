@@ -28,14 +28,12 @@ def straight(data: Data, folder: Path) -> dict[str, object]:
     return undisturbed(data, folder / "straight")
 
 
-@pytest.mark.xdist_group("resilience")
 def test_three_killed_workers_take_nothing_with_them(data: Data, straight: dict[str, object], tmp_path: Path) -> None:
     record = kills.killed_workers(data, straight, tmp_path, 3, seed=1, mean=2.0)
     assert record["kills"]
     assert not record["failure"]
 
 
-@pytest.mark.xdist_group("resilience")
 def test_a_killed_scheduler_ends_the_scan_with_a_message_and_the_next_run_concludes_it(
     data: Data, straight: dict[str, object], tmp_path: Path
 ) -> None:
@@ -44,7 +42,6 @@ def test_a_killed_scheduler_ends_the_scan_with_a_message_and_the_next_run_conclu
     assert not record["failure"]
 
 
-@pytest.mark.xdist_group("resilience")
 def test_a_full_disk_is_said_and_the_next_run_concludes_the_audit(
     data: Data, straight: dict[str, object], folder: Path, tmp_path: Path
 ) -> None:

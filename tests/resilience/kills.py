@@ -18,7 +18,7 @@ NOT_RUN = ("not run:", "the workers that tried it died")
 MOST_RUNS = 5
 
 
-def killed_workers(data: Data, straight: dict[str, object], folder: Path, kills: int, seed: int, mean: float = 6.0) -> Record:
+def killed_workers(data: Data, straight: dict[str, object], folder: Path, kills: int, seed: int, mean: float = 4.0) -> Record:
     """One scan, during which random workers die at random times, up to `kills` of them; given again where Dask gave something up."""
     rng = random.Random(seed)
     out, started = folder / "audit", time.monotonic()

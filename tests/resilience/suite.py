@@ -19,7 +19,7 @@ from tests.resilience.scans import Data, undisturbed
 
 SHARDS, SAMPLES = 100, 1000
 A_SCAN = 10
-"""Kills in one scan."""
+"""Kills in one scan at the most; there are as many scans as it takes to have all kills."""
 INTERRUPTED = 4
 """How often the client, or the scheduler, of one audit is killed."""
 PARTS = ("kills", "client", "scheduler", "disk-full", "read-errors", "fuzz")
@@ -49,8 +49,8 @@ def pieces(asked: argparse.Namespace) -> dict[str, list[Piece]]:
     """What there is to do, by part; a piece's name is that of its record."""
     return {
         "kills": [
-            (f"kills-{i:03}", partial(disturbed, kills.killed_workers, asked, f"kills-{i:03}", least(A_SCAN, asked.kills - i * A_SCAN), i))
-            for i in range(-(-asked.kills // A_SCAN))
+            (f"kills-{i:03}", partial(disturbed, kills.killed_workers, asked, f"kills-{i:03}", min(A_SCAN, asked.kills), i))
+            for i in range(asked.kills)
         ],
         "client": list(interruptions("client", kills.killed_client, asked)),
         "scheduler": list(interruptions("scheduler", kills.killed_scheduler, asked)),
@@ -60,15 +60,11 @@ def pieces(asked: argparse.Namespace) -> dict[str, list[Piece]]:
     }
 
 
-def least(most: int, left: int) -> int:
-    return min(most, left)
-
-
 def interruptions(part: str, what: Callable[..., dict[str, Any]], asked: argparse.Namespace) -> Iterator[Piece]:
     """Audits that are interrupted a few times each."""
     for i in range(-(-asked.interruptions // INTERRUPTED)):
         name = f"{part}-{i:03}"
-        yield name, partial(disturbed, what, asked, name, least(INTERRUPTED, asked.interruptions - i * INTERRUPTED), i)
+        yield name, partial(disturbed, what, asked, name, min(INTERRUPTED, asked.interruptions - i * INTERRUPTED), i)
 
 
 def disturbed(what: Callable[..., dict[str, Any]], asked: argparse.Namespace, name: str, count: int, number: int) -> dict[str, Any]:
@@ -114,6 +110,16 @@ def run_piece(piece: Piece, results: Path) -> dict[str, Any]:
     return record
 
 
+def enough(todo: Sequence[Piece], asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """Scans until so many workers were killed as were asked for, or until one could not be run at all."""
+    done: list[dict[str, Any]] = []
+    for piece in todo:
+        if sum(d.get("kills", 0) for d in done) >= asked.kills or any("kills" not in d for d in done):
+            break
+        done.append(run_piece(piece, asked.results))
+    return done
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Run and sum up; 1 where anything failed."""
     asked = arguments(given)
@@ -123,6 +129,9 @@ def main(given: Sequence[str] | None = None) -> int:
     done: list[dict[str, Any]] = []
     for part, todo in pieces(asked).items():
         if part not in (asked.only or PARTS):
+            continue
+        if part == "kills":
+            done += enough(todo, asked)
             continue
         # Fuzzers are single processes that need no one's time but their own; scans on a cluster are measured against the clock.
         with ThreadPoolExecutor(2 if part == "fuzz" else 1) as pool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +85,7 @@ def filled(asked: argparse.Namespace, number: int) -> dict[str, Any]:
 
 def damaged(asked: argparse.Namespace, name: str) -> dict[str, Any]:
     """One format, damaged at random."""
-    return read_errors.alone(name, asked.trials, asked.results / "work" / f"damaged-{name}", asked.seed)
+    return read_errors.alone(name, asked.trials, asked.results / "work" / f"read-errors-{name}", asked.seed)
 
 
 def fuzzed(asked: argparse.Namespace, name: str) -> dict[str, Any]:
@@ -105,6 +106,8 @@ def run_piece(piece: Piece, results: Path) -> dict[str, Any]:
         record = {"failure": f"{type(error).__name__}: {error}"}
     record = {"piece": name, "took": round(time.monotonic() - began, 1), **record}
     write_json(path, record)
+    if not record["failure"]:
+        shutil.rmtree(results / "work" / name, ignore_errors=True)
     shown = {k: v for k, v in record.items() if k in ("took", "kills", "runs", "bytes", "trials", "executions", "peak_mb")}
     print(f"{name}: {record['failure'] or 'ok'} {shown}", file=sys.stderr, flush=True)
     return record
@@ -133,9 +136,11 @@ def main(given: Sequence[str] | None = None) -> int:
         if part == "kills":
             done += enough(todo, asked)
             continue
-        # Fuzzers are single processes that need no one's time but their own; scans on a cluster are measured against the clock.
-        with ThreadPoolExecutor(2 if part == "fuzz" else 1) as pool:
-            done += [f.result() for f in as_completed([pool.submit(run_piece, piece, asked.results) for piece in todo])]
+        if part == "fuzz":  # single processes that need nothing of each other
+            with ThreadPoolExecutor(2) as pool:
+                done += [f.result() for f in as_completed([pool.submit(run_piece, piece, asked.results) for piece in todo])]
+        else:
+            done += [run_piece(piece, asked.results) for piece in todo]
     failed = [d for d in done if d["failure"]]
     summary = {
         "pieces": len(done),

@@ -2,10 +2,11 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+RESULTS ?= build/resilience
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench bench-images bench-text bench-captions bench-text-duplicates bench-text-scale bench-scale bench-encoders install clean
+.PHONY: demo test test-resilience lint bench bench-images bench-text bench-captions bench-text-duplicates bench-text-scale bench-scale bench-encoders install clean
 
 install: $(STAMP)
 
@@ -20,6 +21,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Load, faults and fuzzing, up to 90 minutes; goes on where it was stopped.  `make test-resilience RESILIENCE="--only fuzz"` runs a part.
+test-resilience: $(STAMP)
+	-@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	@$(BIN)/python -m tests.resilience --results $(RESULTS) $(RESILIENCE)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

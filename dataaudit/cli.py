@@ -5,6 +5,7 @@ Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 an error or an incomp
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dataaudit.model import Progress, Settings, Severity
     from dataaudit.store.directory import AuditDirectory
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOTHING, FINDINGS, ERROR, STOPPED = 0, 1, 2, 130
 SeverityName = Literal["critical", "high", "medium", "low", "info"]
 CONTENT_HELP = (
@@ -87,12 +89,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) has seen enough
         sys.stdout = None
         return ERROR
-    except Exception:  # noqa: BLE001 - nothing goes on; without this Python would exit with 1, which means findings
-        import traceback
-
-        traceback.print_exc()
+    except OSError as error:
+        if error.errno not in FULL:
+            return crashed()
+        print(f"dataaudit: {error.strerror}; make room, and the same command goes on from here", file=sys.stderr)
         return ERROR
+    except Exception:  # noqa: BLE001 - nothing goes on; without this Python would exit with 1, which means findings
+        return crashed()
     return code if isinstance(code, int) else NOTHING
+
+
+def crashed() -> int:
+    """Show the traceback of what nobody foresaw."""
+    import traceback
+
+    traceback.print_exc()
+    return ERROR
 
 
 @app.command(

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -258,3 +259,14 @@ def test_doctor_tells_an_encoder_that_does_something_else(monkeypatch):
     check = behaves("hashed", "texts")
     assert check.status == "fail"
     assert "does not behave" in check.do
+
+
+def test_a_full_disk_is_one_line_and_any_other_failure_of_storage_a_traceback(monkeypatch, tmp_path, capsys):
+    for number, line in ((errno.ENOSPC, "dataaudit: No space left on device; make room"), (errno.EIO, "Traceback")):
+
+        def scan(*_, number=number, **__):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(api, "scan", scan)
+        assert run(["scan", "data", "--out", str(tmp_path / "out")]) == 2
+        assert capsys.readouterr().err.startswith(line)

@@ -6,8 +6,10 @@ after `allowed-failures` deaths an item comes back as `Lost`.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -17,6 +19,19 @@ from dataaudit.errors import EngineError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@contextmanager
+def _scheduled() -> Iterator[None]:
+    """A scheduler that went away is an EngineError; what the function itself raises passes."""
+    from distributed import CancelledError
+    from distributed.client import ClosedClientError
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except (CancelledError, ClosedClientError, CommClosedError) as error:
+        raise EngineError("the Dask scheduler is gone: start one and give the same command again, it goes on from here") from error
 
 
 @dataclass(frozen=True)
@@ -50,13 +65,15 @@ class Distributed:
                 done.add(submitted)
 
     def _submit(self, function: Callable[[T], R], item: T) -> Any:
-        return self.client.submit(single_threaded, function, item, pure=False)
+        with _scheduled():
+            return self.client.submit(single_threaded, function, item, pure=False)
 
     def _result(self, future: Any) -> Any:
         from distributed import KilledWorker
 
         try:
-            return future.result()
+            with _scheduled():
+                return future.result()
         except KilledWorker as error:
             return Lost(f"the workers that tried it died ({error})")
         finally:
@@ -91,6 +108,8 @@ def connect(address: str, timeout: float = 15.0) -> Distributed:
     """Use a scheduler that is already running, as `tcp://host:port`."""
     from distributed import Client
 
+    # A scheduler that goes away is an EngineError of ours; its client would log a traceback beside it.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=timeout)
     except (OSError, ValueError) as error:

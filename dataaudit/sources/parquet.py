@@ -90,7 +90,7 @@ def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:
     with paths.open_raw(shard.uri) as raw:
         file = _open(raw)
         schema = file.schema_arrow
-        if not file.metadata.num_rows:
+        if not file.metadata.num_rows or not file.metadata.num_row_groups:
             raise UnreadableError("it has no rows")
         known = {name: _field(schema.field(name).type) for name in schema.names if schema.names.count(name) == 1}
         scalars = [name for name, field in known.items() if field.kind in {"text", "integer", "turns"}]
@@ -119,10 +119,22 @@ def _open(raw: IO[bytes]) -> pq.ParquetFile:
         raise UnreadableError("the server does not serve parts of a file, which Parquet needs; download it first")
     try:
         file = attempt(())
+        _check_chunks(file)
         leaves, sizes = [file.schema.column(i) for i in range(len(file.schema))], _sizes(file)
         return attempt([leaf.path for leaf in leaves if _is_plain_string(leaf) and sizes[leaf.path] <= DICTIONARY_BYTES])
     except (pa.ArrowException, ValueError, OSError) as error:
         raise UnreadableError(f"its Parquet footer is damaged or of an unknown kind ({_told(error)})") from None
+
+
+def _check_chunks(file: pq.ParquetFile) -> None:
+    """Look at what the footer says of every column chunk by reading none of its rows: there damage is an exception.
+
+    Where `RowGroupMetaData.column` meets it first, a histogram of the wrong size for one, it ends the process.
+    """
+    columns = list(range(len(file.schema)))
+    for number in range(file.metadata.num_row_groups):
+        for _ in file.reader.iter_batches(0, [number], column_indices=columns, use_threads=False):
+            pass
 
 
 def _sizes(file: pq.ParquetFile) -> dict[str, int]:
@@ -167,6 +179,8 @@ def _read(shard: Shard, raw: IO[bytes], columns: Columns, limits: Limits) -> Ite
         start += file.metadata.row_group(number).num_rows
     if not start:
         yield skipped_shard(shard, "it has no rows")
+    if start != file.metadata.num_rows:
+        yield skipped_shard(shard, f"its footer promises {file.metadata.num_rows} rows, and its row groups {start}")
 
 
 def _selection(file: pq.ParquetFile, columns: Columns) -> _Selection:
@@ -200,7 +214,8 @@ def _rows(
                 row += 1
         if row < start + group.num_rows:
             yield row, f"row group {number} promises {group.num_rows} rows and holds {row - start}"
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError, IndexError) as error:
+        # An IndexError is an entry that a dictionary does not have: Arrow passes on such a number as it finds it.
         rows = f"rows {row} to {start + group.num_rows - 1}"
         yield row, f"row group {number} is damaged, {rows} are lost ({_told(error)})"
 

@@ -1,6 +1,8 @@
 """Both engines give every item its result, whatever dies meanwhile."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,15 @@ def test_a_running_scheduler_is_used_and_left_running(cluster):
         assert engine.workers == 2
         assert dict(engine.map(square, [3])) == {3: 9}
     assert dict(cluster.map(square, [4])) == {4: 16}
+
+
+def test_a_scheduler_that_goes_away_ends_the_work_and_is_named():
+    with local(1) as engine:
+        away = threading.Timer(1, engine.cluster.close)
+        away.start()
+        with pytest.raises(EngineError, match="scheduler is gone"):
+            list(engine.map(time.sleep, [60]))
+        away.join()
 
 
 def test_a_scheduler_that_is_not_there_is_named():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +197,57 @@ def test_a_column_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> 
 def test_what_is_wanted_wins(tmp_path: Path) -> None:
     shard = shard_of(tmp_path, pa.table({"text": ["a"], "label": [1], "summary": ["b"], "vec": [[1.0]]}))
     assert detect(shard, Columns("summary", "text", None, "vec")) == ("labelled-text", Columns("summary", "text", None, "vec"), "label")
+
+
+EVERY_BIT = """
+import sys
+from pathlib import Path
+from dataaudit.model import Columns, Shard, Skipped
+from dataaudit.sources import Digest, read
+path = Path(sys.argv[1])
+whole = path.read_bytes()
+shard = Shard(str(path), "x.parquet", "parquet", 0, "")
+for place in range(8 * (len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")), 8 * len(whole)):
+    damaged = bytearray(whole)
+    damaged[place // 8] ^= 1 << place % 8
+    path.write_bytes(damaged)
+    *items, last = read(shard, Columns("text", "label"))
+    assert isinstance(last, Digest)
+    assert len(items) >= 8 or any(isinstance(item, Skipped) for item in items), f"bit {place}"
+print("read")
+"""
+
+
+def test_any_bit_of_a_footer_may_be_the_other_way_round(tmp_path: Path) -> None:
+    """Arrow ended the whole process at some of them (histograms of the wrong size); it must not take ours along."""
+    shard = shard_of(tmp_path, numbered(8).select(["text", "label"]), row_group_size=4, store_schema=False)
+    done = subprocess.run([sys.executable, "-c", EVERY_BIT, shard.uri], capture_output=True, text=True, timeout=200)
+    assert done.stdout == "read\n", f"ended with {done.returncode}: {done.stderr[-2000:]}"
+
+
+def test_an_entry_that_a_dictionary_does_not_have_is_a_lost_row(tmp_path: Path) -> None:
+    texts = [f"text {i % 5}" for i in range(300)]
+    shard = shard_of(tmp_path, pa.table({"text": texts, "label": ["a"] * 300}), compression="none")
+    whole = bytearray(Path(shard.uri).read_bytes())
+    width = whole.index(b"text 4") + len(b"text 4")
+    end = whole.index(b"a", width)
+    damaged = 0
+    for place in range(width, end):
+        again = bytearray(whole)
+        again[place] ^= 0xFF
+        samples, skipped, _ = taken(shard_of(tmp_path, bytes(again)))
+        assert len(samples) == 300 or skipped
+        damaged += any("is damaged" in s.reason for s in skipped)
+    assert damaged
+
+
+def test_a_footer_that_promises_rows_and_has_no_row_groups(tmp_path: Path) -> None:
+    """Thrift, compact: version, schema of a root alone, two rows, an empty list of row groups."""
+    footer = b"\x15\x02\x19\x1c\x48\x06schema\x15\x00\x00\x16\x04\x19\x0c\x00"
+    shard = shard_of(tmp_path, b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(SourceError, match="no rows"):
+        detect(shard, Columns(None))
+    samples, skipped, digest = taken(shard, Columns(None))
+    assert not samples
+    assert skipped
+    assert digest.sha256

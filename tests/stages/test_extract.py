@@ -12,6 +12,7 @@ from dataaudit.model import Settings, Skipped
 from dataaudit.stages.aggregate import aggregate, load_views
 from dataaudit.stages.extract import extract
 from dataaudit.stages.inventory import prepare
+from dataaudit.store.cache import Cache
 from tests.planted import corpus, write_shards
 
 
@@ -69,3 +70,21 @@ def test_a_great_many_unreadable_samples_are_counted_and_not_all_kept(tmp_path):
     assert audit.summary["coverage"]["skipped_samples"] == 1200
     reasons = audit.skipped["reason"].tolist()
     assert any("200 more samples" in r for r in reasons)
+
+
+def test_a_shard_that_two_workers_extract_at_once_is_finished_by_both(tmp_path, monkeypatch):
+    """So it goes where a client was killed and its successor submits what a worker is still at."""
+    data = write_shards(corpus(60), tmp_path / "data")
+    found = prepare([str(data)], tmp_path / "out", Settings(seed=1, encoder="hashed"))
+    named, others = Cache.features, []
+
+    def features(cache, recipe, digest):
+        """Asked for between writing the table and renaming it: then another worker comes in between."""
+        if not others:
+            others.append(None)
+            others.extend(extract(found.shards, found.plan, found.cache, Serial()))
+        return named(cache, recipe, digest)
+
+    monkeypatch.setattr(Cache, "features", features)
+    assert extract(found.shards, found.plan, found.cache, Serial()) == others[1:]
+    assert [e.rows for e in others[1:]] == [60]

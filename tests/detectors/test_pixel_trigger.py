@@ -177,7 +177,7 @@ def test_what_cannot_be_decoded_is_not_pictured() -> None:
     table, views, _ = three_campaigns()
     finding = scan(table, views)[0][0]
     assert PixelTrigger().describe(finding, [], views) == finding
-    assert PixelTrigger().describe(finding, [dataclasses.replace(png(table, 0), content=b"no picture")], views) == finding
+    assert PixelTrigger().describe(finding, [png(table, 0)._replace(content=b"no picture")], views) == finding
     assert PixelTrigger().describe(dataclasses.replace(finding, groups=(999,)), [png(table, 0)], views).groups == (999,)
 
 

@@ -74,7 +74,8 @@ def scan(
     given = [locations] if isinstance(locations, (str, os.PathLike)) else locations
     audit = Audit.begin([os.fspath(g) for g in given], Path(out), settings)
     with engine_for(settings) as engine:
-        shards = extract(audit.prepared.shards, audit.prepared.plan, audit.prepared.cache, engine, progress)
+        announce(engine, progress)
+        shards = extract(audit.prepared.shards, audit.prepared.plan, audit.prepared.cache, engine, progress, audit.until)
         return audit.conclude(shards, engine, progress)
 
 
@@ -89,7 +90,13 @@ def engine_for(settings: Settings) -> Serial | Distributed:
         return Serial()
     from dataaudit.engine.distributed import connect, local
 
-    return connect(settings.scheduler) if settings.scheduler else local(settings.workers)
+    return connect(settings.scheduler) if settings.scheduler else local(settings.workers, settings.memory_bytes)
+
+
+def announce(engine: Serial | Distributed, watch: Watch) -> None:
+    """Say who works, and where they can be watched."""
+    if not isinstance(engine, Serial):
+        watch(Progress("workers", 0, 0, note=f"{engine.workers} workers, to be watched at {engine.dashboard}"))
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,12 @@ class Audit:
         started = time.time()
         directory.begin(out)
         return Audit(prepare(locations, out, settings), settings, out.resolve(), started)
+
+    @property
+    def until(self) -> float | None:
+        """When no further shard is begun, in seconds since the epoch."""
+        seconds = self.settings.seconds_to_read
+        return None if seconds is None else self.started + seconds
 
     def fitted(self, shards: Sequence[Extracted], engine: Engine, watch: Watch = unwatched) -> Audit:
         """The same audit with what a proxy saw, where one is asked for."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -46,6 +47,13 @@ ENCODER_HELP = (
 
 PROXY_HELP = (
     "Also train a small CLIP on the data and look at the pictures as it sees them: captioned or labelled images, minutes for 10,000."
+)
+
+
+MEMORY_HELP = "What the processes started here may use together, such as 8GB; there are fewer workers then. By default all there is."
+BUDGET_HELP = (
+    "Time for the whole audit, such as 90m or 2h: no shard is begun after six tenths of it, the rest is for the analysis. "
+    "What was not reached is in the report, and the same command goes on from there."
 )
 
 
@@ -115,6 +123,7 @@ def crashed() -> int:
         "dataaudit scan pairs.parquet --content prompt --target chosen/rejected --out audit",
         "dataaudit scan pairs-{00..09}.tar --out audit --proxy",
         "dataaudit scan s3://bucket/pairs/*.jsonl --out audit --scheduler tcp://scheduler:8786",
+        "dataaudit scan corpus/ --out audit --time-budget 2h --max-memory 12GB --log audit.log --metrics dataaudit.prom",
     )
 )
 def scan(
@@ -137,6 +146,10 @@ def scan(
     config: Annotated[Path | None, Parameter(help="TOML file with these options and `[detectors.NAME]` settings.")] = None,
     fail_on: Annotated[SeverityName | None, Parameter(help="Exit with 1 for findings of this severity or worse; by default high.")] = None,
     max_skipped: Annotated[float | None, Parameter(help="Share of samples that may be unreadable; by default 0.001.")] = None,
+    max_memory: Annotated[str | None, Parameter(help=MEMORY_HELP)] = None,
+    time_budget: Annotated[str | None, Parameter(help=BUDGET_HELP)] = None,
+    log: Annotated[Path | None, Parameter(help="Append what happens to this file, one JSON object a line.")] = None,
+    metrics: Annotated[Path | None, Parameter(help="Keep Prometheus metrics of the run in this file (NAME.prom).")] = None,
     seed: Annotated[int | None, Parameter(help="Fix the random salt, so that two audits are alike. Not for data you distrust.")] = None,
 ) -> int:
     """Audit a data set.
@@ -157,14 +170,25 @@ def scan(
         "cache": cache,
         "fail_on": fail_on,
         "max_skipped": max_skipped,
+        "max_memory": max_memory,
+        "time_budget": time_budget,
         "seed": seed,
     }
     settings = settled(config, options)
     from dataaudit import audit
+    from dataaudit.observe import observers
     from dataaudit.reports import terminal
 
-    with bars() as watch:
+    with observers(log, metrics) as watching, bars() as bar:
+
+        def watch(event: Progress) -> None:
+            bar(event)
+            for observer in watching:
+                observer.progress(event)
+
         done = audit.scan(sources, out, settings, progress=watch)
+        for observer in watching:
+            observer.finished(done)
     show_out(terminal.summary(done))
     return exit_code(done, settings.fail_on)
 
@@ -422,20 +446,30 @@ def bars() -> Iterator[Callable[[Progress], None]]:
     columns = (
         progress.TextColumn("{task.description:10}"),
         progress.BarColumn(),
-        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[pieces]}"),
         progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[samples]}"),
     )
     terminal = console(stderr=True)
-    with progress.Progress(*columns, console=terminal, disable=not terminal.is_terminal) as shown:
+    with progress.Progress(*columns, console=terminal, disable=not terminal.is_terminal, speed_estimate_period=600) as shown:
         tasks: dict[str, progress.TaskID] = {}
+        begun: dict[str, float] = {}
 
         def watch(event: Progress) -> None:
+            if event.note:
+                shown.print(event.note) if terminal.is_terminal else None
+                return
             task = tasks.get(event.stage)
             if task is None:
-                task = tasks[event.stage] = shown.add_task(event.stage, total=event.total, samples="")
-            samples = f"{event.samples:,} samples" if event.samples else ""
-            shown.update(task, completed=event.done, total=event.total, samples=samples)
+                task = tasks[event.stage] = shown.add_task(event.stage, total=None, samples="", pieces="")
+                begun[event.stage] = time.monotonic()
+            rate = event.samples / max(time.monotonic() - begun[event.stage], 1.0)
+            samples = f"{event.samples:,} samples, {rate:,.0f}/s" if event.samples else ""
+            # Shards differ in size, so that what is left is told by bytes where these are known.
+            done, total = (event.bytes, event.of_bytes) if event.of_bytes else (event.done, event.total)
+            shown.update(task, completed=done, total=total, samples=samples, pieces=f"{event.done}/{event.total}")
 
         yield watch
 

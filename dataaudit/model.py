@@ -7,6 +7,7 @@ Standard library, numpy and pyarrow only: this module and `errors` sit below eve
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -25,6 +26,10 @@ REJECTED = "\n\n[rejected]\n"
 """Between what is chosen and what is rejected in the target of a preference."""
 Kind = Literal["campaign", "label", "duplicate", "outlier", "file", "provenance", "advisory"]
 Severity = Literal["critical", "high", "medium", "low", "info"]
+READING = 0.6
+"""The share of a time budget after which no further shard is begun."""
+BYTES = {"mb": 10**6, "gb": 10**9, "tb": 10**12, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 
 
@@ -159,6 +164,7 @@ class Settings:
     `cache` is where features, states and views are kept (default: `features/` in the audit directory).
     `max_skipped` is the share of samples that may be unreadable before the verdict is `incomplete`.
     `proxy` asks for a small CLIP that is trained on the data.
+    `max_memory` ("8GB") bounds what the workers started here use together, `time_budget` ("90m") the time: see the properties.
     `seed` fixes the salt, and with it every sample and fold, for tests; without it the salt is random.
     `detectors` holds settings by detector name, as in `[detectors.token_trigger] min_count = 5`.  Raises ConfigurationError for a
     number that makes no sense.
@@ -177,6 +183,8 @@ class Settings:
     max_skipped: float = 0.001
     seed: int | None = None
     proxy: bool = False
+    max_memory: str | None = None
+    time_budget: str | None = None
     detectors: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -184,16 +192,45 @@ class Settings:
             raise ConfigurationError(f"workers must be 1 or more, got {self.workers}; without it there is one a core")
         if not isinstance(self.max_skipped, int | float) or not 0 <= self.max_skipped <= 1:
             raise ConfigurationError(f"max_skipped is a share from 0 to 1, got {self.max_skipped}")
+        if self.memory_bytes and (self.scheduler or self.serial):
+            raise ConfigurationError("max_memory is for workers that are started here; those of a scheduler have their own limits")
+        _ = self.seconds_to_read
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The limit on memory."""
+        return None if self.max_memory is None else int(_amount(self.max_memory, "max_memory", BYTES, "8GB or 500MiB"))
+
+    @property
+    def seconds_to_read(self) -> float | None:
+        """How long after its start an audit begins to read further shards; the rest of the time budget is for what comes after."""
+        return None if self.time_budget is None else READING * _amount(self.time_budget, "time_budget", SECONDS, "90m or 1.5h")
+
+
+def _amount(told: str, what: str, units: Mapping[str, int], such_as: str) -> float:
+    """A number with a unit."""
+    matched = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)\s*", told) if isinstance(told, str) else None
+    unit = matched[2].lower() if matched else ""
+    if matched is None or unit not in units or not float(matched[1]):
+        raise ConfigurationError(f"{what} is an amount such as {such_as}, got {told!r}")
+    return float(matched[1]) * units[unit]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a stage has come: `done` of `total` pieces of work, and the samples seen so far."""
+    """How far a stage has come: `done` of `total` pieces of work; of reading, also what was seen and skipped, and the shards' bytes.
+
+    `note` is for a person, and stands by itself.
+    """
 
     stage: str
     done: int
     total: int
     samples: int = 0
+    skipped: int = 0
+    bytes: int = 0
+    of_bytes: int = 0
+    note: str = ""
 
 
 def preference(chosen: str, rejected: str) -> str:

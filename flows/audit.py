@@ -19,7 +19,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect_dask.task_runners import DaskTaskRunner
 
-from dataaudit.audit import Audit, FinishedAudit
+from dataaudit.audit import Audit, FinishedAudit, announce
 from dataaudit.engine import Serial
 from dataaudit.engine.distributed import connect, local
 from dataaudit.model import Plan, Progress, Settings, Shard
@@ -49,9 +49,9 @@ def inventory(sources: Sequence[str], out: Path, settings: Settings) -> Audit:
 
 
 @task(name="extract", task_run_name="extract {batch}", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
-def extract_batch(batch: Batch, plan: Plan, cache: Cache) -> int:
+def extract_batch(batch: Batch, plan: Plan, cache: Cache, until: float | None) -> int:
     """The features of a batch of shards, on the Dask worker that runs this task; returns the number of samples."""
-    return sum(e.rows for e in extract(batch.shards, plan, cache, Serial()))
+    return sum(e.rows for e in extract(batch.shards, plan, cache, Serial(), until=until))
 
 
 @task(name="fit", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
@@ -111,11 +111,12 @@ def stages(sources: Sequence[str], out: Path, settings: Settings, address: str, 
     audit = inventory(sources, out, settings)
     plan, cache = audit.prepared.plan, audit.prepared.cache
     dealt = batches(audit.prepared.shards, workers * BATCHES_PER_WORKER)
-    running = extract_batch.map(dealt, unmapped(plan), unmapped(cache))
+    running = extract_batch.map(dealt, unmapped(plan), unmapped(cache), unmapped(audit.until))
     running.wait()
     # This reads the markers, and tries once more what has none: a shard that kills its workers becomes a skip, as in a plain scan.
     with connect(address) as engine:
-        shards = extract(audit.prepared.shards, plan, cache, engine, watch)
+        announce(engine, watch)
+        shards = extract(audit.prepared.shards, plan, cache, engine, watch, audit.until)
     if settings.proxy:
         audit = fit(audit, shards, address, watch)
     views = aggregate(audit, shards, address, watch)
@@ -128,7 +129,7 @@ def stages(sources: Sequence[str], out: Path, settings: Settings, address: str, 
 def run(sources: Sequence[str], out: Path, settings: Settings | None = None, watch: Watch = unwatched) -> FinishedAudit:
     """Run the flow on the scheduler that the settings name, or on workers of its own."""
     settings = settings or Settings()
-    with connect(settings.scheduler) if settings.scheduler else local(settings.workers) as engine:
+    with connect(settings.scheduler) if settings.scheduler else local(settings.workers, settings.memory_bytes) as engine:
         runner: Any = DaskTaskRunner(address=engine.address)
         placed = stages.with_options(task_runner=runner)
         return FinishedAudit(Path(placed(list(sources), out, settings, engine.address, engine.workers, Here(watch))))

@@ -15,9 +15,11 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from dataaudit.engine import Lost, single_threaded
-from dataaudit.errors import EngineError
+from dataaudit.errors import ConfigurationError, EngineError
 
 T = TypeVar("T")
+OWN_MEMORY, LEAST_MEMORY = 1 << 30, 2 << 30
+"""Bytes for the process that hands out the work, and the fewest for a worker."""
 R = TypeVar("R")
 
 
@@ -47,6 +49,11 @@ class Distributed:
     def address(self) -> str:
         """Where others connect to the same scheduler."""
         return str(self.client.scheduler.address)
+
+    @property
+    def dashboard(self) -> str:
+        """Where a person can watch the workers."""
+        return str(self.client.dashboard_link)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
         from distributed import as_completed
@@ -91,17 +98,31 @@ class Distributed:
         self.close()
 
 
-def local(workers: int | None = None) -> Distributed:
-    """Start workers on this machine, one process and one thread a core."""
+def local(workers: int | None = None, memory: int | None = None) -> Distributed:
+    """Start workers on this machine, one process and one thread a core, or as many as have enough of the `memory` (bytes) for all."""
     import dask
     from distributed import Client, LocalCluster
 
     count = workers or len(os.sched_getaffinity(0))
+    limit: int | str = "auto"
+    if memory is not None:
+        count, limit = shared_out(memory, count)
     # Workers log their coming and going, and a traceback when the scheduler leaves; what fails in a task is raised here anyway.
     spawned = dask.config.get("distributed.nanny.pre-spawn-environ") | {"DASK_LOGGING__DISTRIBUTED": "critical"}
     with dask.config.set({"distributed.nanny.pre-spawn-environ": spawned}):
-        cluster = LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL")
+        cluster = LocalCluster(
+            n_workers=count, threads_per_worker=1, memory_limit=limit, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
+        )
     return Distributed(Client(cluster), cluster, workers=count)
+
+
+def shared_out(memory: int, workers: int) -> tuple[int, int]:
+    """How many workers there can be, and the bytes of each; what this process itself needs is taken off first."""
+    left = memory - OWN_MEMORY
+    count = min(workers, left // LEAST_MEMORY)
+    if count < 1:
+        raise ConfigurationError(f"max_memory must be {(OWN_MEMORY + LEAST_MEMORY) / 2**30:.0f}GiB or more, got {memory / 2**30:.1f}GiB")
+    return count, left // count
 
 
 def connect(address: str, timeout: float = 15.0) -> Distributed:

@@ -15,7 +15,10 @@ VerdictKind = Literal["poisoned", "unsafe_files", "incomplete", "nothing_found"]
 
 @dataclass(frozen=True)
 class Coverage:
-    """What was looked at: samples and shards read, samples and shards not, detectors that ran, that did not, and that saw only a part."""
+    """What was looked at: samples and shards read, samples and shards not, detectors that ran, that did not, and that saw only a part.
+
+    `unreached` of the skipped shards were not begun within the time budget.
+    """
 
     samples: int
     shards: int
@@ -24,6 +27,7 @@ class Coverage:
     detectors: tuple[str, ...]
     idle: tuple[str, ...]
     partly: tuple[str, ...] = ()
+    unreached: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,19 @@ def judge(findings: Sequence[Finding], coverage: Coverage, max_skipped: float) -
     if unsafe:
         return Verdict("unsafe_files", f"{len(unsafe)} unsafe files, such as {unsafe[0].subject}. {looked}")
     if coverage.skipped_shards or missing > max_skipped or not coverage.samples or not coverage.detectors:
-        return Verdict("incomplete", f"The audit is incomplete: too much could not be read to say anything. {looked}")
+        why = "not every shard was reached" if coverage.unreached else "too much could not be read to say anything"
+        return Verdict("incomplete", f"The audit is incomplete: {why}. {looked}")
     return Verdict("nothing_found", f"Nothing was found. {looked}")
 
 
 def _looked(c: Coverage) -> str:
-    sentence = (
-        f"{c.samples:,} samples in {c.shards:,} {'shard' if c.shards == 1 else 'shards'} were audited by {len(c.detectors)} detectors"
-    )
-    if c.skipped_samples or c.skipped_shards:
-        sentence += f"; {c.skipped_samples:,} samples and {c.skipped_shards:,} whole shards could not be read"
+    shards = c.shards - c.unreached
+    sentence = f"{c.samples:,} samples in {shards:,} {'shard' if shards == 1 else 'shards'} were audited by {len(c.detectors)} detectors"
+    unread = c.skipped_shards - c.unreached
+    if c.skipped_samples or unread:
+        sentence += f"; {c.skipped_samples:,} samples and {unread:,} whole shards could not be read"
+    if c.unreached:
+        sentence += f"; {c.unreached:,} shards were not reached within the time budget"
     if c.idle:
         named = ", ".join(c.idle) if len(c.idle) <= NAMED else f"{', '.join(c.idle[:NAMED])} and {len(c.idle) - NAMED} more"
         sentence += f"; not run on such data: {named}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from dataaudit.features import Feature
 from dataaudit.features.decode import decode
 from dataaudit.features.encoders.attestation import attest_here
 from dataaudit.features.table import available, tabulate
-from dataaudit.model import Plan, Progress, Sample, Shard, Skipped, fingerprint
+from dataaudit.model import Plan, Progress, Sample, Shard, Skipped, fingerprint, keyed_hash
 from dataaudit.sources import Digest
 from dataaudit.stages import Watch, unwatched
 from dataaudit.store.cache import Cache
@@ -30,6 +31,8 @@ BATCH_SAMPLES = 128
 BATCH_BYTES = 16 << 20
 SKIPS = 1000
 READINGS = 2
+BUDGET = "budget"
+"""The stage that a shard is skipped in for want of time."""
 REPEATED = re.compile(r"~[0-9]+$")
 
 
@@ -59,14 +62,33 @@ def feature_recipe(plan: Plan) -> str:
     return fingerprint(plan.without_proxy, source_digest("dataaudit.sources"), source_digest("dataaudit.features"), *units)
 
 
-def extract(shards: Sequence[Shard], plan: Plan, cache: Cache, engine: Engine, watch: Watch = unwatched) -> list[Extracted]:
-    """The features of every shard, in shard order; a shard that killed its workers has none and says so."""
+def extract(
+    shards: Sequence[Shard], plan: Plan, cache: Cache, engine: Engine, watch: Watch = unwatched, until: float | None = None
+) -> list[Extracted]:
+    """The features of every shard, in shard order; a shard that killed its workers has none and says so.
+
+    After the time `until` (seconds since the epoch) no shard is begun.  Then a few of all shards were read, in an order that nobody outside
+    can foretell, so that nothing is out of reach by its name.
+    """
     kept = feature_recipe(plan)
+    key = plan.key("order of shards")
     done: dict[str, Extracted] = {}
-    for shard, result in engine.map(partial(extract_shard, plan=plan, cache=cache, kept=kept), shards):
-        done[shard.name] = result if not isinstance(result, Lost) else _not_run(shard, result)
-        watch(Progress("extract", len(done), len(shards), sum(e.rows for e in done.values())))
-    return [done[shard.name] for shard in shards]
+    samples, skipped, size, of_size = 0, 0, 0, sum(s.size for s in shards)
+    todo: Iterable[Shard] = shards
+    if until is not None:
+        known = {s.name: cache.marker(s, kept).exists() for s in shards}
+        ordered = sorted(shards, key=lambda s: (not known[s.name], keyed_hash(s.name, key)))
+        todo = (s for s in ordered if known[s.name] or time.time() < until)
+    for shard, result in engine.map(partial(extract_shard, plan=plan, cache=cache, kept=kept), todo):
+        done[shard.name] = found = result if not isinstance(result, Lost) else _not_run(shard, result)
+        samples, size = samples + found.rows, size + shard.size
+        skipped += found.lost + any(s.subject == shard.name for s in found.skipped)
+        watch(Progress("extract", len(done), len(shards), samples, skipped, size, of_size))
+    return [done[shard.name] if shard.name in done else _unreached(shard) for shard in shards]
+
+
+def _unreached(shard: Shard) -> Extracted:
+    return Extracted(shard, "", 0, (Skipped(shard.name, BUDGET, "not reached within the time budget; the same command goes on from here"),))
 
 
 def _not_run(shard: Shard, lost: Lost) -> Extracted:

@@ -23,7 +23,7 @@ from dataaudit.findings.verdict import Coverage, Verdict, judge
 from dataaudit.model import SEVERITIES, Finding, Progress, Settings, Skipped
 from dataaudit.stages import Watch, unwatched
 from dataaudit.stages.detect import GROUP
-from dataaudit.stages.extract import SKIPS, Extracted, feature_recipe
+from dataaudit.stages.extract import BUDGET, SKIPS, Extracted, feature_recipe
 from dataaudit.stages.inventory import Prepared
 from dataaudit.store import directory
 from dataaudit.store.cache import Cache
@@ -138,6 +138,7 @@ def coverage_of(prepared: Prepared, shards: Sequence[Extracted], detectors: Sequ
         detectors=tuple(detectors),
         idle=tuple(s.subject for s in idle if s.subject not in detectors),
         partly=tuple(s.subject for s in idle if s.subject in detectors),
+        unreached=sum(s.stage == BUDGET for e in shards for s in e.skipped),
     )
 
 

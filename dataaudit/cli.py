@@ -444,8 +444,8 @@ def bars() -> Iterator[Callable[[Progress], None]]:
     from rich import progress
 
     columns = (
-        progress.TextColumn("{task.description:10}"),
-        progress.BarColumn(),
+        progress.TextColumn("{task.description:18.18}"),
+        progress.BarColumn(bar_width=12),
         progress.TextColumn("{task.fields[pieces]}"),
         progress.TimeElapsedColumn(),
         progress.TextColumn("left"),

@@ -202,6 +202,8 @@ def _rows(
     file: pq.ParquetFile, number: int, start: int, names: Sequence[str], limits: Limits, most: int
 ) -> Iterator[tuple[int, Row | str]]:
     """Row numbers with the values of `names`; a text instead of values says why the rest of the row group is lost."""
+    if not names:
+        return  # pyarrow would make the batches of no columns all at once, as many as the footer promises
     row, group = start, file.metadata.row_group(number)
     try:
         used = [group.column(i) for i in range(group.num_columns)]

@@ -83,7 +83,7 @@ def begin(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if not begun(directory) and any(p for p in directory.iterdir() if not p.name.startswith(".") and p.name != "lost+found"):
+        if not begun(directory) and any(map(_holds_something, directory.iterdir())):
             raise AuditDirectoryError(f"{directory}: not empty, and no audit; name a new or an empty directory for the audit")
         with TemporaryFile(dir=directory):
             pass
@@ -96,6 +96,13 @@ def begin(directory: Path) -> None:
 def begun(directory: Path) -> bool:
     """Whether an audit, finished or not, was written there."""
     return any(next(directory.glob(name), None) for name in OURS)
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether there is a visible file; a scan that was stopped early leaves folders and nothing in them."""
+    if path.name.startswith(".") or path.name == "lost+found":
+        return False
+    return not path.is_dir() or any(map(_holds_something, path.iterdir()))
 
 
 def write_findings(directory: Path, findings: Iterable[Finding]) -> None:

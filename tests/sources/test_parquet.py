@@ -15,6 +15,7 @@ import pytest
 from dataaudit.errors import ConfigurationError, SourceError
 from dataaudit.model import Columns, Sample, Shard, Skipped
 from dataaudit.sources import Digest, Limits, detect, fetch, read
+from dataaudit.sources.parquet import peek
 
 COLUMNS = Columns("text", "label")
 
@@ -251,3 +252,17 @@ def test_a_footer_that_promises_rows_and_has_no_row_groups(tmp_path: Path) -> No
     assert not samples
     assert skipped
     assert digest.sha256
+
+
+def test_a_file_of_endless_rows_without_a_column_to_peek_at(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"x": pa.array([b"a", b"b"], pa.binary())}), path, compression="none")
+    footer_size = int.from_bytes(path.read_bytes()[-8:-4], "little")
+    body, footer = path.read_bytes()[: -8 - footer_size], path.read_bytes()[-8 - footer_size : -8]
+    # The second 0x16 0x04 before the list of row groups' end is the row group's number of rows: a zigzag varint, here made 2**40.
+    at = footer.rindex(b"\x16\x04")
+    endless = footer[:at] + b"\x16" + bytes([0x80] * 5 + [0x40]) + footer[at + 2 :]
+    path.write_bytes(body + endless + len(endless).to_bytes(4, "little") + b"PAR1")
+    assert pq.ParquetFile(path).metadata.row_group(0).num_rows > 10**12
+    shard = Shard(str(path), "a.parquet", "parquet", path.stat().st_size, "")
+    assert peek(shard, Limits())["x"].kind == "bytes"

@@ -116,3 +116,12 @@ def test_any_text_and_any_number_can_be_written(tmp_path_factory, text, evidence
     [found] = AuditDirectory(path).each_finding()
     assert found.subject.encode() == text.encode("utf-8", "backslashreplace")
     assert set(found.evidence) == set(evidence)
+
+
+def test_empty_folders_that_a_stopped_scan_left_are_no_hindrance_and_files_are(tmp_path):
+    (tmp_path / "features" / "features" / "b4c4").mkdir(parents=True)
+    (tmp_path / "features" / "features" / "b4c4" / ".x.tmp").touch()
+    directory.begin(tmp_path)
+    (tmp_path / "features" / "features" / "thesis.tex").touch()
+    with pytest.raises(AuditDirectoryError, match="not empty, and no audit"):
+        directory.begin(tmp_path)

@@ -6,7 +6,7 @@ RESULTS ?= build/resilience
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-resilience lint bench bench-images bench-text bench-captions bench-text-duplicates bench-text-scale bench-scale bench-encoders install clean
+.PHONY: demo test test-resilience lint bench bench-images bench-text bench-captions bench-text-duplicates bench-text-scale bench-scale bench-images-scale bench-encoders install clean
 
 install: $(STAMP)
 
@@ -54,8 +54,12 @@ bench-text-duplicates: $(STAMP)
 bench-text-scale: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.text.scale $(BENCH)
 
-# Speed and memory of 50,000 and 500,000 pictures apart from the encoder; the pictures stay in the cache.
+# What each stage costs beside the libraries that do the same; `make bench-scale BENCH="--only tar"` runs one row.
 bench-scale: $(STAMP)
+	@$(BIN)/python -m tests.benchmarks.scale $(BENCH)
+
+# Speed and memory of 50,000 and 500,000 pictures apart from the encoder; the pictures stay in the cache.
+bench-images-scale: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks.images.scale $(BENCH)
 
 # Pictures and texts a second of every encoder on one core, beside torch; `make bench-encoders BENCH="--others openvino compile"` tries other ways.

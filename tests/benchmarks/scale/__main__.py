@@ -43,7 +43,14 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--size", "--documents", type=int, help="this many items in place of each row's own number")
     parser.add_argument("--points", type=Path, help="float32 .npy (n, d) for the rows knn-50k-512 and knn-500k-128")
-    parser.add_argument("--peers", type=Path, metavar="PYTHON", help="interpreter of the peers' environment (default: made in the cache)")
+    own = os.environ.get("DATAAUDIT_BENCH_PEERS")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=Path(own) if own else None,
+        metavar="PYTHON",
+        help="interpreter of the peers' environment (default: $DATAAUDIT_BENCH_PEERS, else one that is made in the cache)",
+    )
     parser.add_argument("--results", type=Path, default=cache / "results" / "scale", help="one JSON file a row, and table.md")
     parser.add_argument("--table", action="store_true", help="run nothing, print the results that are there")
     parser.add_argument("--prepare", action="store_true", help="only make the inputs")

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataaudit import sources
-from dataaudit.aggregates import knn_graph
+from dataaudit.aggregates import Aggregate, knn_graph
 from dataaudit.features import Batch, embedding
 from dataaudit.features.decode import Limits, decode, decode_image
 from dataaudit.features.minhash import Minhash
@@ -56,9 +56,14 @@ def reading(columns: Columns) -> Callable[[Path, Path], None]:
         given = shards(folder)
         next(samples(given, columns))
         count, cost = timed(lambda: sum(1 for _ in samples(given, columns)))
-        tell(out, cost, count=count, digest=digest((s.key, bytes(s.content or b""), s.target or "") for s in samples(given, columns)))
+        tell(out, cost, count=count, digest=digest(map(said, samples(given, columns))))
 
     return read
+
+
+def said(sample: Sample) -> tuple[str, bytes, str]:
+    """What is compared of a sample."""
+    return sample.key, sample.content if isinstance(sample.content, bytes) else b"", sample.target or ""
 
 
 def pictures(folder: Path) -> list[bytes]:
@@ -139,7 +144,8 @@ def judged(table: pa.Table, plan: Plan) -> tuple[NDArray[np.float32], NDArray[np
 
     views: dict[str, Any] = {"plan": plan}
     batches = [table.slice(at, ROWS) for at in range(0, len(table), ROWS)]
-    for name, unit in {"targets": Targets(), "moments": Moments(), "knn": Knn()}.items():
+    aggregates: dict[str, Aggregate] = {"targets": Targets(), "moments": Moments(), "knn": Knn()}
+    for name, unit in aggregates.items():
         tally = Tally(unit)
         for batch in batches:
             tally.add(unit.start(batch, views))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,13 +97,15 @@ def jpegs(folder: Path, out: Path) -> None:
     tell(out, cost, digest=whole.hexdigest())
 
 
-def graph(folder: Path, out: Path, state: str = "warm") -> None:
-    """The graph of points as they are stored."""
+def graph(folder: Path, out: Path, state: str = "warm", *probes: str) -> None:
+    """The graph of points as they are stored, with the effort that an audit makes, or with other numbers of probes."""
     points = np.load(folder / "points.npy")
     if state == "warm":
         compile_graph(points)
-    (_, near), cost = timed(lambda: knn_graph.graph(points, K))
-    tell(out, cost, near=near)
+    efforts = {beside(out, number): knn_graph.Effort(probes=int(number)) for number in probes} or {out: knn_graph.Effort()}
+    for path, effort in efforts.items():
+        (_, near), cost = timed(partial(knn_graph.graph, points, K, effort))
+        tell(path, cost, near=near)
 
 
 def compile_graph(points: NDArray[np.int16]) -> None:

@@ -51,9 +51,9 @@ class Row:
     about: str = ""
 
 
-def ours(row: str, *more: str, name: str = "ours", beside: bool = False) -> Contender:
+def ours(row: str, *more: str, name: str = "ours", settings: tuple[str, ...] = (), beside: bool = False) -> Contender:
     """This project's part in a row."""
-    return Contender(name, ("-m", "tests.benchmarks.scale.ours", row, "{input}", "{out}", *more), ours=True, beside=beside)
+    return Contender(name, ("-m", "tests.benchmarks.scale.ours", row, "{input}", "{out}", *more), settings, ours=True, beside=beside)
 
 
 def peer(name: str, script: str, *more: str, settings: tuple[str, ...] = (), beside: bool = False) -> Contender:
@@ -66,6 +66,7 @@ def graphs(factories: tuple[str, ...], hnsw: tuple[str, ...], usearch: tuple[str
     return (
         ours("knn", "warm"),
         ours("knn", "cold", name="ours, cold", beside=True),
+        ours("knn", "warm", name="ours, other probes", settings=("16", "32", "64"), beside=True),
         *(peer(f"faiss {name.partition('@')[0]}", "graph_faiss.py", settings=tuple(name.split())) for name in factories),
         peer("hnswlib", "graph_hnswlib.py", settings=hnsw),
         peer("usearch", "graph_usearch.py", settings=usearch),

@@ -8,9 +8,9 @@
     python -m tests.benchmarks.scale --table                                    run nothing, show what is there
 
 Ours and the peers take turns, each run a process of its own.  Processor seconds are user and system of the process and of children that
-have ended, measured inside it around the work; memory is the most that the process held, with its input, its imports and what it ran before.  What has several
-settings is run with all of them in the first round, and then with the cheapest that is as good as asked for.  Peers have an environment
-of their own, which is made in the cache when it is first needed.
+have ended, measured inside it around the work; memory is the most that the process held, with its input, its imports and the settings that
+it ran before.  What has several settings is run with all of them in the first round, and then with the cheapest that is as good as asked
+for.  Peers have an environment of their own, which is made in the cache when it is first needed.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def graphs(factories: tuple[str, ...], hnsw: tuple[str, ...], usearch: tuple[str
     return (
         ours("knn", "warm"),
         ours("knn", "cold", name="ours, cold", beside=True),
-        ours("knn", "warm", name="ours, other probes", settings=("16", "32", "64"), beside=True),
+        ours("knn", "warm", name="ours, other probes", settings=("64", "80", "96"), beside=True),
         *(peer(f"faiss {name.partition('@')[0]}", "graph_faiss.py", settings=tuple(name.split())) for name in factories),
         peer("hnswlib", "graph_hnswlib.py", settings=hnsw),
         peer("usearch", "graph_usearch.py", settings=usearch),
@@ -79,13 +79,13 @@ SMALL_GRAPHS = graphs(
     ("Flat@0", "IVF512,Flat@8 IVF512,Flat@16 IVF512,Flat@32 IVF512,Flat@64", "HNSW16@16 HNSW16@32 HNSW16@64 HNSW16@128"),
     ("50@32", "50@64", "50@128", "100@32", "100@64", "200@32", "200@64"),
     ("bf16-64@64", "bf16-64@128", "bf16-128@64", "bf16-128@128", "f32-128@64"),
-    ("21", "30", "40"),
+    ("21", "25", "30", "40"),
 )
 LARGE_GRAPHS = graphs(
     ("IVF2048,Flat@8 IVF2048,Flat@16 IVF2048,Flat@32", "HNSW16@32 HNSW16@64 HNSW16@128"),
     ("50@64", "50@128", "100@64", "100@128"),
     ("bf16-64@64", "bf16-64@128", "bf16-128@128"),
-    ("21", "30", "40"),
+    ("21", "25", "30", "40"),
 )
 JPEGS = (ours("jpeg"), peer("Pillow", "jpeg_pillow.py"))
 OURS_JOINED = ("-m", "tests.benchmarks.text.duplicates", "--run", "dataaudit", "{input}", "{out}")

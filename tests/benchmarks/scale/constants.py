@@ -83,8 +83,8 @@ class Scheduler:
 class Limits:
     """What the machines, and the code, allow.
 
-    `marked` is `stages.detect.MARKED`; `open_files` what `ulimit -n` says on the workers (1,024 in most shells); `maps` the kernel's vm.max_map_count;
-    `serial_seconds` how long anyone waits for a single process.
+    `marked` is `stages.detect.MARKED`; `open_files` what `ulimit -n` says on the workers (1,024 in most shells); `maps` the
+    kernel's vm.max_map_count; `serial_seconds` how long anyone waits for a single process.
     """
 
     worker_memory: float = 8e9

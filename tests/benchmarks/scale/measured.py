@@ -27,6 +27,8 @@ from scipy.optimize import nnls
 from tests.benchmarks.scale.constants import Constants, PerShard, Run, Single, Stage, to_json
 
 GROUP = "__group"
+SQUARED = 1.8e-8
+"""Seconds that `find` needs for each pair of shards, since it counts all rows again after every shard; small runs do not show it."""
 PER_SHARD_BYTES = {"client": 2_000, "finish": 90, "find": 376}
 """Measured by pickling and by tracemalloc: what the client keeps of a shard; and what a shard adds to the arguments of one task, of
 `finish_pass` for each aggregate of the wave, and of `find` and `describe`."""
@@ -44,7 +46,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Scan:
-    """One finished scan: stages as observed, and bytes by part of the cache; `states` are each wave's aggregates, bytes and whether parted."""
+    """One finished scan: stages as observed, and bytes by part of the cache; `states` are each wave's aggregates, and whether parted."""
 
     samples: int
     shard: int
@@ -204,7 +206,7 @@ def _stage(name: str, scans: Sequence[Scan]) -> Stage:
     if name == "detect":
         scores = float(np.mean([s.scores / s.samples for s in only]))
         found = fitted_single("find", only, tails)
-        looking = replace(found, sent_per_shard=PER_SHARD_BYTES["find"])
+        looking = replace(found, sent_per_shard=PER_SHARD_BYTES["find"], seconds_per_shard_squared=SQUARED)
         return Stage(name, PerShard(*cost, read_per_sample=features, written_per_sample=scores, files=1), (looking,))
     own = float(np.mean([s.own_scores / s.samples for s in only]))
     return Stage(name, PerShard(*cost, written_per_sample=own, files=1), client=(fitted_single("after the last shard", only, tails),))

@@ -88,7 +88,7 @@ def plan(constants: Constants, cluster: Cluster, samples: int, shard: int) -> Pl
             ("largest worker", worker_memory(constants, shards)),
         ),
         limits=tuple(sorted(limits(constants, cluster, samples, shard), key=lambda x: x.breaks_at or MOST)),
-        full_scheduler=shortest / constants.scheduler.seconds_per_task,
+        full_scheduler=shortest / constants.scheduler.seconds_per_task if constants.scheduler.seconds_per_task else float("inf"),
     )
 
 
@@ -308,7 +308,7 @@ def example() -> Constants:
             Stage(
                 "detect",
                 PerShard(0.2, 2e-4, read_per_sample=2_000, written_per_sample=60, files=1),
-                (Single("find", 1.0, seconds_per_shard=0.01, seconds_per_shard_squared=5e-8, sent_per_shard=380, copies=5),),
+                (Single("find", 1.0, seconds_per_shard=0.01, seconds_per_shard_squared=1.8e-8, sent_per_shard=380, copies=5),),
             ),
             Stage("look", single=(Single("second look", 0.5, seconds_per_shard=1e-5, sent_per_shard=380, copies=50),)),
             Stage(

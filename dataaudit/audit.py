@@ -112,8 +112,9 @@ class Audit:
     def begin(locations: Sequence[str], out: Path, settings: Settings) -> Audit:
         """List the sources and decide what is being audited; an earlier summary in `out` stops counting."""
         started = time.time()
+        out = out.resolve()  # workers have working directories of their own
         directory.begin(out)
-        return Audit(prepare(locations, out, settings), settings, out.resolve(), started)
+        return Audit(prepare(locations, out, settings), settings, out, started)
 
     @property
     def until(self) -> float | None:

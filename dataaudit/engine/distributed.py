@@ -133,6 +133,8 @@ def connect(address: str, timeout: float = 15.0) -> Distributed:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=timeout)
+    except (TypeError, RuntimeError) as error:  # what Dask raises where its security settings and the address do not go together
+        raise EngineError(f"{address} cannot be connected to as Dask's TLS settings are: {error}") from error
     except (OSError, ValueError) as error:
         raise EngineError(f"no Dask scheduler answers at {address} within {timeout:.0f} s: start one with `dask scheduler`") from error
     slots = sum(client.nthreads().values())

@@ -132,10 +132,12 @@ def find(
     """One detector's findings, from the rows it marked."""
     name, detector = named
     parts: list[pa.Table] = []
+    marked = 0
     for shard, path in zip(shards, scores, strict=True):
         if path:
             parts.append(_marked(name, cache.root / path, shard.shard.name))
-            if sum(p.num_rows for p in parts) > MARKED:
+            marked += parts[-1].num_rows
+            if marked > MARKED:
                 raise EngineError(f"detector {name} marked more than the {MARKED:,} rows that can be looked at together")
     loaded = load_views(detector.needs, views, plan, cache)
     return Said(name, tuple(detector.findings(pa.concat_tables(parts), loaded)), detector.blind(loaded))

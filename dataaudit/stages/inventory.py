@@ -51,7 +51,7 @@ def prepare(locations: Sequence[str], out: Path, settings: Settings) -> Prepared
     modality, columns, kind = _detect(found.shards, wanted)
     if settings.proxy and (modality not in ("labelled-images", "captioned-images") or kind == "none"):
         raise ConfigurationError(f"a proxy learns from pictures with captions or labels; this is {modality}. Leave --proxy out")
-    cache = Cache(Path(settings.cache) if settings.cache else out / "features")
+    cache = Cache((Path(settings.cache) if settings.cache else out / "features").resolve())
     asked = encoder(modality, kind, columns, settings.encoder)
     plan = Plan(modality, columns, kind, encoders.pinned(asked), cache.salt(settings.seed))
     unseen = (Skipped(*COMPARED),) if plan.compares else ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import secrets
 import shutil
@@ -88,28 +89,33 @@ def load(cls: type[T], path: Path) -> T:
         with np.load(path, allow_pickle=False) as stored:
             plain = json.loads(stored["__plain__"].tobytes())
             values = {name: stored[name] for name in stored.files if name != "__plain__"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise AuditDirectoryError(f"{path}: cannot be read ({error})") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise AuditDirectoryError(f"{path}: not a readable {cls.__name__} ({error}); delete it and run again") from error
     values |= {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
     return cls(**values)
 
 
 def mapped(cls: type[T], path: Path) -> T:
-    """Load what `save` wrote, but leave the arrays on disk until they are touched.  They may be unaligned."""
+    """Load what `save` wrote, but leave the arrays on disk until they are touched.  They may be unaligned, and share one open file."""
     try:
         with zipfile.ZipFile(path) as stored:
+            whole = np.memmap(path, np.uint8, "r")
             plain = json.loads(np.lib.format.read_array(io.BytesIO(stored.read("__plain__.npy")), allow_pickle=False).tobytes())
             arrays = {
-                info.filename.removesuffix(".npy"): _mapped_member(path, stored, info)
+                info.filename.removesuffix(".npy"): _mapped_member(whole, stored, info)
                 for info in stored.infolist()
                 if info.filename != "__plain__.npy"
             }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise AuditDirectoryError(f"{path}: cannot be read ({error})") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise AuditDirectoryError(f"{path}: not a readable {cls.__name__} ({error}); delete it and run again") from error
     return cls(**arrays, **{name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()})
 
 
-def _mapped_member(path: Path, stored: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def _mapped_member(whole: NDArray[np.uint8], stored: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """One array of an .npz that is not compressed: its bytes begin behind the member's and the array's header."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{info.filename} is compressed")
@@ -122,8 +128,7 @@ def _mapped_member(path: Path, stored: zipfile.ZipFile, info: zipfile.ZipInfo) -
         raise ValueError(f"{info.filename} is an object array")
     if 0 in shape:
         return np.empty(shape, dtype)
-    with path.open("rb") as file:
-        file.seek(info.header_offset + LOCAL_HEADER - 4)
-        name, extra = struct.unpack("<HH", file.read(4))
+    name, extra = struct.unpack_from("<HH", whole, info.header_offset + LOCAL_HEADER - 4)
     start = info.header_offset + LOCAL_HEADER + name + extra + header
-    return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
+    flat = whole[start : start + math.prod(shape) * dtype.itemsize].view(dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")

@@ -5,6 +5,7 @@ import threading
 import time
 from pathlib import Path
 
+import dask
 import pytest
 
 from dataaudit.engine import Lost, Serial
@@ -84,3 +85,13 @@ def test_a_scheduler_that_goes_away_ends_the_work_and_is_named():
 def test_a_scheduler_that_is_not_there_is_named():
     with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:1 .*dask scheduler"):
         connect("tcp://127.0.0.1:1", timeout=1)
+
+
+def test_an_address_without_the_encryption_that_is_required_is_said_so():
+    with dask.config.set({"distributed.comm.require-encryption": True}), pytest.raises(EngineError, match="TLS settings"):
+        connect("tcp://127.0.0.1:1", timeout=1)
+
+
+def test_a_tls_address_without_a_certificate_is_said_so():
+    with pytest.raises(EngineError, match="TLS settings"):
+        connect("tls://127.0.0.1:1", timeout=1)

@@ -6,7 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
+from dataaudit.audit import Audit
+from dataaudit.model import Settings
 from tests.planted import contents, corpus, poison, write_shards
 
 SHARDS = 60
@@ -53,3 +57,12 @@ def test_the_salt_stays_with_the_cache_and_out_of_the_report(tmp_path):
     assert salt not in json.dumps(before)
     assert salt not in (tmp_path / "audit" / "report.html").read_text()
     assert (tmp_path / "audit" / "features" / "salt").stat().st_mode & 0o077 == 0
+
+
+def test_relative_folders_are_those_of_the_command_wherever_a_worker_stands(tmp_path, monkeypatch):
+    data = write_shards(corpus(60), tmp_path / "data", 1)
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(serial=True, encoder="hashed", seed=7)
+    for chosen, cache in ((settings, tmp_path / "out" / "features"), (replace(settings, cache="kept"), tmp_path / "kept")):
+        audit = Audit.begin([str(data)], Path("out"), chosen)
+        assert (audit.out, audit.prepared.cache.root) == (tmp_path / "out", cache)

@@ -79,3 +79,16 @@ def test_of_two_that_fill_one_directory_the_first_stays(tmp_path):
             (quicker / "theirs").write_text("2")
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["theirs"]
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_arrays_of_a_mapped_record_share_one_map(tmp_path):
+    records.save(record(), tmp_path / "r.npz")
+    found = records.mapped(Record, tmp_path / "r.npz")
+    assert found.numbers._mmap is found.grid._mmap is found.turned._mmap
+
+
+@pytest.mark.parametrize("read", [records.load, records.mapped])
+def test_a_file_that_cannot_be_opened_is_not_to_be_deleted(tmp_path, read):
+    with pytest.raises(AuditDirectoryError, match="cannot be read") as raised:
+        read(Record, tmp_path)
+    assert "delete" not in str(raised.value)

@@ -41,7 +41,6 @@ class Single:
     name: str
     seconds: float = 0.0
     seconds_per_shard: float = 0.0
-    seconds_per_shard_squared: float = 0.0
     seconds_per_sample: float = 0.0
     read_per_shard: float = 0.0
     read_per_sample: float = 0.0

@@ -27,8 +27,6 @@ from scipy.optimize import nnls
 from tests.benchmarks.scale.constants import Constants, PerShard, Run, Single, Stage, to_json
 
 GROUP = "__group"
-SQUARED = 1.8e-8
-"""Seconds that `find` needs for each pair of shards, since it counts all rows again after every shard; small runs do not show it."""
 PER_SHARD_BYTES = {"client": 2_000, "finish": 90, "find": 376}
 """Measured by pickling and by tracemalloc: what the client keeps of a shard; and what a shard adds to the arguments of one task, of
 `finish_pass` for each aggregate of the wave, and of `find` and `describe`."""
@@ -198,7 +196,7 @@ def _stage(name: str, scans: Sequence[Scan]) -> Stage:
         many = max(map(len, sizes))
         written = PerShard(*cost, read_per_sample=features, written=fixed, written_per_sample=growing, files=many)
         tail = fitted_single("merging and finishing", only, tails)
-        parted = 6 if any(p for z in sizes for _, p in z) else 0
+        parted = 1 if any(p for z in sizes for _, p in z) else 0
         alone = replace(tail, read_per_shard=largest, maps_per_part=parted, sent_per_shard=many * PER_SHARD_BYTES["finish"])
         return Stage(name, written, (alone,))
     if name == "extract":
@@ -206,7 +204,7 @@ def _stage(name: str, scans: Sequence[Scan]) -> Stage:
     if name == "detect":
         scores = float(np.mean([s.scores / s.samples for s in only]))
         found = fitted_single("find", only, tails)
-        looking = replace(found, sent_per_shard=PER_SHARD_BYTES["find"], seconds_per_shard_squared=SQUARED)
+        looking = replace(found, sent_per_shard=PER_SHARD_BYTES["find"])
         return Stage(name, PerShard(*cost, read_per_sample=features, written_per_sample=scores, files=1), (looking,))
     own = float(np.mean([s.own_scores / s.samples for s in only]))
     return Stage(name, PerShard(*cost, written_per_sample=own, files=1), client=(fitted_single("after the last shard", only, tails),))

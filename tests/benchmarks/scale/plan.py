@@ -296,7 +296,7 @@ def example() -> Constants:
     finish = Single(
         "merge of the largest aggregate", 2.0, seconds_per_shard=0.05, read_per_shard=20e6, memory=4e9, sent_per_shard=400, copies=5
     )
-    copies = Single("near-duplicates", 60.0, seconds_per_shard=0.02, memory=4e9, maps_per_part=6)
+    copies = Single("near-duplicates", 60.0, seconds_per_shard=0.02, memory=4e9, maps_per_part=1)
     wave = PerShard(0.2, 2e-4, read_per_sample=2_000, written=40e6, written_per_sample=400, files=5)
     return Constants(
         data="made up",
@@ -308,7 +308,7 @@ def example() -> Constants:
             Stage(
                 "detect",
                 PerShard(0.2, 2e-4, read_per_sample=2_000, written_per_sample=60, files=1),
-                (Single("find", 1.0, seconds_per_shard=0.01, seconds_per_shard_squared=1.8e-8, sent_per_shard=380, copies=5),),
+                (Single("find", 1.0, seconds_per_shard=0.01, sent_per_shard=380, copies=5),),
             ),
             Stage("look", single=(Single("second look", 0.5, seconds_per_shard=1e-5, sent_per_shard=380, copies=50),)),
             Stage(

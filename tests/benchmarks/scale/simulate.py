@@ -117,7 +117,7 @@ def task_seconds(cost: PerShard, samples: float, rate: float) -> float:
 
 def single_seconds(cost: Single, samples: int, shards: int, rate: float) -> float:
     """One process's work on all shards."""
-    growing = shards * cost.seconds_per_shard + shards**2 * cost.seconds_per_shard_squared + samples * cost.seconds_per_sample
+    growing = shards * cost.seconds_per_shard + samples * cost.seconds_per_sample
     return cost.seconds + growing + (shards * cost.read_per_shard + samples * cost.read_per_sample) / rate
 
 

@@ -62,7 +62,7 @@ class Distributed:
         running: dict[Any, T] = {}
         for item in islice(waiting, self.window * self.workers):
             running[self._submit(function, item)] = item
-        done = as_completed(list(running))
+        done = as_completed(list(running), loop=self.client.loop)
         for future in done:
             item = running.pop(future)
             yield item, self._result(future)
@@ -113,7 +113,7 @@ def local(workers: int | None = None, memory: int | None = None) -> Distributed:
         cluster = LocalCluster(
             n_workers=count, threads_per_worker=1, memory_limit=limit, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
         )
-    return Distributed(Client(cluster), cluster, workers=count)
+    return Distributed(Client(cluster, set_as_default=False), cluster, workers=count)
 
 
 def shared_out(memory: int, workers: int) -> tuple[int, int]:
@@ -132,7 +132,7 @@ def connect(address: str, timeout: float = 15.0) -> Distributed:
     # A scheduler that goes away is an EngineError of ours; its client would log a traceback beside it.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
-        client = Client(address, timeout=timeout)
+        client = Client(address, timeout=timeout, set_as_default=False)
     except (TypeError, RuntimeError) as error:  # what Dask raises where its security settings and the address do not go together
         raise EngineError(f"{address} cannot be connected to as Dask's TLS settings are: {error}") from error
     except (OSError, ValueError) as error:

@@ -12,7 +12,6 @@ import math
 import os
 import secrets
 import shutil
-import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,7 +127,7 @@ def _mapped_member(whole: NDArray[np.uint8], stored: zipfile.ZipFile, info: zipf
         raise ValueError(f"{info.filename} is an object array")
     if 0 in shape:
         return np.empty(shape, dtype)
-    name, extra = struct.unpack_from("<HH", whole, info.header_offset + LOCAL_HEADER - 4)
+    name, extra = whole[info.header_offset + LOCAL_HEADER - 4 : info.header_offset + LOCAL_HEADER].view("<u2").tolist()
     start = info.header_offset + LOCAL_HEADER + name + extra + header
     flat = whole[start : start + math.prod(shape) * dtype.itemsize].view(dtype)
     return flat.reshape(shape, order="F" if fortran else "C")

@@ -95,3 +95,8 @@ def test_an_address_without_the_encryption_that_is_required_is_said_so():
 def test_a_tls_address_without_a_certificate_is_said_so():
     with pytest.raises(EngineError, match="TLS settings"):
         connect("tls://127.0.0.1:1", timeout=1)
+
+
+def test_nobody_elses_dask_computes_on_our_workers_or_looks_for_them(cluster):
+    assert cluster.client.nthreads()
+    assert dask.config.get("scheduler", None) is None

@@ -78,7 +78,10 @@ class Marks:
 
 def read(log: Path, audit: Path, workers: int, shard: int) -> Scan:
     """A scan from its log, of which the last run counts, and its audit directory."""
-    events = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    try:
+        events = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{log}: not a readable log of a scan ({error})") from error
     ends = [i for i, e in enumerate(events) if e["event"] == "finished"]
     if not ends:
         raise SystemExit(f"{log}: no finished run in this log")

@@ -361,6 +361,7 @@ def main(given: Sequence[str] | None = None) -> None:
         for shard in asked.shard
         for workers in asked.workers
     ]
+    print(f"Constants: {constants.data or 'not said of what'}, measured {constants.measured or 'not said where'}.\n")
     print(markdown(plans) if asked.markdown else "\n\n".join(map(told, plans)))
 
 

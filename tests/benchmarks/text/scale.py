@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.text.scale                        10,000, 100,000 and 1,000,000 documents
     python -m tests.benchmarks.text.scale --documents 20000      other numbers
+    python -m tests.benchmarks.text.scale --workers 1 2 --keep DIR      one worker, then two; logs and audits stay, for `scale.measured`
 
 Documents of 60 to 150 words (`documents.py`) lie in Parquet shards of 10,000 and stay in the cache.  `dataaudit scan --encoder hashed`
 audits them in processes of its own, whose resident memory is read twice a second: the sum over all of them, and the largest.  `stages` are
@@ -43,7 +44,10 @@ def main(given: Sequence[str] | None = None) -> None:
     """Write, scan and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, nargs="+", default=[2])
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep each audit and its log here, as DOCUMENTS-WORKERS and DOCUMENTS-WORKERS.log"
+    )
     asked = parser.parse_args(given)
     cache = Path(os.environ.get("DATAAUDIT_BENCH_CACHE") or "/tmp/dataaudit-bench")
     for count in asked.documents:
@@ -51,19 +55,31 @@ def main(given: Sequence[str] | None = None) -> None:
             folder = documents.write(cache / "scale-text", count, WORDS, cache)
         except Missing as missing:
             raise SystemExit(f"missing: {missing}") from missing
-        with tempfile.TemporaryDirectory(dir=folder.parent) as out:
-            options = ["--content", "text", "--encoder", "hashed", "--out", f"{out}/audit", "--fail-on", "critical"]
-            options += ["--workers", str(asked.workers), "--seed", "1"]
-            started = time.time()
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds, together, single = watched([DATAAUDIT, "scan", f"{folder}/*.parquet", *options])
-            used = resource.getrusage(resource.RUSAGE_CHILDREN)
-            cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-            by_stage = stages(Path(out, "audit", "features"), started, started + seconds)
-            audit = json.loads(Path(out, "audit", "audit.json").read_text())
-        told = {"documents": count, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "stages": by_stage}
-        memory = {"memory_gb": round(together / 1e9, 2), "largest_process_gb": round(single / 1e9, 2)}
-        print(json.dumps(told | memory | {"verdict": audit.get("verdict")}), flush=True)
+        for workers in asked.workers:
+            with tempfile.TemporaryDirectory(dir=folder.parent) as passing:
+                out = (asked.keep or Path(passing)).resolve() / f"{count}-{workers}"
+                out.parent.mkdir(parents=True, exist_ok=True)
+                print(json.dumps({"documents": count, "workers": workers} | scanned(folder, out, workers)), flush=True)
+
+
+def scanned(folder: Path, out: Path, workers: int) -> dict[str, object]:
+    """Seconds and memory of one scan into `out`, which must be new."""
+    options = ["--content", "text", "--encoder", "hashed", "--out", str(out), "--log", f"{out}.log", "--fail-on", "critical"]
+    options += ["--workers", str(workers), "--seed", "1"]
+    started = time.time()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds, together, single = watched([DATAAUDIT, "scan", f"{folder}/*.parquet", *options])
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    verdict = json.loads((out / "audit.json").read_text()).get("verdict")
+    return {
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu, 1),
+        "stages": stages(out / "features", started, started + seconds),
+        "memory_gb": round(together / 1e9, 2),
+        "largest_process_gb": round(single / 1e9, 2),
+        "verdict": verdict,
+    }
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ then verified by the estimated Jaccard similarity: Leskovec, Rajaraman and Ullma
 chapter 3); near-copies of images have perceptual hashes a few bits apart *and* nearly the same small picture,
 because simple pictures collide in the hash alone.  Chains of near-copies are one cluster.
 
-What one batch of rows looks like takes 430 bytes a text, so the states of a large data set stay in files and are
-read where they lie: in memory are 30 bytes a sample, the sketches that are compared, and one band.
+A sample takes 156 bytes or more, so the states of a large data set stay in files, and one after another is opened: in
+memory are 30 bytes a sample, the sketches that are compared, and a few bands.
 
 Contents are chosen by a keyed hash of the content alone, so copies with different targets are chosen together:
 exact copies among the first `exact` distinct samples, near-copies among the first `near` or `pictures`.  The view
@@ -15,7 +15,7 @@ says how many were seen and looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -29,7 +29,8 @@ from dataaudit.engine.compiled import compiled
 
 GREY = 16
 BAND = 4
-WITHOUT_WORDS = np.uint32(0)
+BANDS_TOGETHER = 8
+WITHOUT_WORDS = np.uint64(0xFFFFFFFF)
 WINDOW = 8
 CHUNK = 16_384
 Pairs = NDArray[np.int64]
@@ -39,8 +40,7 @@ Pairs = NDArray[np.int64]
 class NearDuplicatesState:
     """Distinct samples by content, then rank: how often each occurs, and what they look like.
 
-    `sketch` (m, 128) uint8 are the low bytes of the MinHash signature and `bands` (64, m) uint32 its bands, hashed; or
-    `sketch` is (m, 264): the perceptual hash and a 16 x 16 grey picture, and there are no bands.
+    `sketch` (m, 128) are the low bytes of the MinHash signature, or (m, 264) the perceptual hash and a 16 x 16 grey picture.
     """
 
     seen: int
@@ -49,7 +49,6 @@ class NearDuplicatesState:
     target: NDArray[np.int32]
     count: NDArray[np.int64]
     sketch: NDArray[np.uint8]
-    bands: NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,7 @@ class NearDuplicates:
         content = content_hash(table, plan_of(views).key("near-duplicates"))
         rank = np.asarray(table.column("rank"), dtype=np.uint64)
         target = views["targets"].index(table)
-        sketch, bands = sketches(table)
-        return distinct(NearDuplicatesState(len(rank), content, rank, target, np.ones(len(rank), np.int64), sketch, bands))
+        return distinct(NearDuplicatesState(len(rank), content, rank, target, np.ones(len(rank), np.int64), sketches(table)))
 
     def merge(self, a: NearDuplicatesState, b: NearDuplicatesState) -> NearDuplicatesState:
         """The samples of both, copies counted together."""
@@ -129,7 +127,7 @@ class NearDuplicates:
             sketch = gathered(parts, places, compared)
             component[:compared] = clusters_of(compared, similar_pictures(sketch, self.bits, self.difference))
         elif likened:
-            component[:compared] = similar_texts(parts, places, compared, self.jaccard - self.error)
+            component[:compared] = similar_texts(gathered(parts, places, compared), self.jaccard - self.error)
         return describe_clusters(samples, content, component, compared)
 
     def samples(self, parts: Sequence[NearDuplicatesState]) -> NearDuplicatesState:
@@ -139,7 +137,7 @@ class NearDuplicates:
         """
         kept: list[NearDuplicatesState] = []
         for part in parts:
-            kept.append(replace(part, sketch=part.sketch[:, :0], bands=part.bands[:0]))
+            kept.append(picked(replace(part, sketch=np.empty((len(part.rank), 0), np.uint8)), np.arange(len(part.rank))))
             if sum(len(k.rank) for k in kept) > 2 * self.exact:
                 kept = [picked(distinct(joined(kept)), slice(self.exact))]
         return picked(distinct(joined(kept)), slice(self.exact))
@@ -154,7 +152,6 @@ def joined(parts: Sequence[NearDuplicatesState]) -> NearDuplicatesState:
         target=np.concatenate([p.target for p in parts]),
         count=np.concatenate([p.count for p in parts]),
         sketch=np.concatenate([p.sketch for p in parts]),
-        bands=np.concatenate([p.bands for p in parts], axis=1),
     )
 
 
@@ -167,7 +164,6 @@ def picked(state: NearDuplicatesState, rows: NDArray[np.int64] | slice) -> NearD
         target=state.target[rows],
         count=state.count[rows],
         sketch=state.sketch[rows],
-        bands=state.bands[:, rows],
     )
 
 
@@ -204,53 +200,44 @@ def content_hash(table: pa.Table, key: bytes) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31)) ^ np.uint64(int.from_bytes(key[8:], "little"))
 
 
-def sketches(table: pa.Table) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """What near-copies share: `sketch` and `bands` of a state; no columns for data that has neither text nor pictures."""
+def sketches(table: pa.Table) -> NDArray[np.uint8]:
+    """What near-copies share: `sketch` of a state; no columns for data that has neither text nor pictures."""
     if "minhash" in table.schema.names:
         column = table.column("minhash").combine_chunks()
         array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        signatures = np.asarray(array.flatten(), dtype=np.uint32).reshape(len(table), array.type.list_size)
-        return signatures.astype(np.uint8), banded(signatures)
-    none = np.empty((0, len(table)), np.uint32)
+        return np.asarray(array.flatten(), dtype=np.uint32).astype(np.uint8).reshape(len(table), array.type.list_size)
     if not {"phash", "thumbnail"} <= set(table.schema.names):
-        return np.empty((len(table), 0), np.uint8), none
+        return np.empty((len(table), 0), np.uint8)
     codes = np.asarray(table.column("phash"), dtype="<u8").reshape(-1, 1).view(np.uint8)
     pixels = np.frombuffer(b"".join(table.column("thumbnail").to_pylist()), np.uint8).reshape(len(table), 32, 32, 3)
     small = pixels.astype(np.uint32).reshape(len(table), GREY, 2, GREY, 2, 3).sum(axis=(2, 4, 5)) // 12
-    return np.concatenate([codes, small.astype(np.uint8).reshape(len(table), GREY * GREY)], axis=1), none
+    return np.concatenate([codes, small.astype(np.uint8).reshape(len(table), GREY * GREY)], axis=1)
 
 
-def banded(signatures: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """(64, n): every value in two bands of four, one of neighbours and one of values 32 apart, each folded to a number that is not 0.
+def banded(sketch: NDArray[np.uint8]) -> Iterator[NDArray[np.uint32]]:
+    """64 times (n,): every value in two bands of four, one of neighbours and one of values 32 apart; a band is its low bytes.
 
-    Both together propose 98 in 100 pairs of similarity 0.5 and 81 in 100 of 0.4; the first alone 87 and 56.
+    Both together propose 98 in 100 pairs of similarity 0.5 and 81 in 100 of 0.4; the first alone 87 and 56.  Four equal values
+    have equal low bytes; of four others one in 2**32 has.
     """
-    n, width = signatures.shape
-    neighbours = signatures.reshape(n, width // BAND, BAND)
-    keys = np.zeros((2, width // BAND, n), np.uint32)
-    for half, grouped in enumerate((neighbours, signatures.reshape(n, BAND, width // BAND).transpose(0, 2, 1))):
-        for value in range(BAND):
-            keys[half] = (keys[half] ^ (keys[half] >> np.uint32(15)) ^ grouped[:, :, value].T) * np.uint32(0x9E3779B1)
-    keys = np.maximum(keys.reshape(2 * (width // BAND), n), 1)
-    keys[:, (signatures == np.iinfo(np.uint32).max).all(axis=1)] = WITHOUT_WORDS
-    return keys
+    n, width = sketch.shape
+    neighbours = sketch.reshape(n, width // BAND, BAND)
+    apart = sketch.reshape(n, BAND, width // BAND).swapaxes(1, 2)
+    for grouped in (neighbours, apart):
+        for at in range(0, width // BAND, BANDS_TOGETHER):
+            yield from np.ascontiguousarray(grouped[:, at : at + BANDS_TOGETHER].swapaxes(0, 1)).view(np.uint32)[..., 0]
 
 
-def similar_texts(
-    parts: Sequence[NearDuplicatesState], places: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]], n: int, least: float
-) -> NDArray[np.int64]:
+def similar_texts(sketch: NDArray[np.uint8], least: float) -> NDArray[np.int64]:
     """The cluster of each of n texts, numbered by first member: texts with a common band are joined where `least` of their values agree.
 
     The low byte stands for a value, which makes one in 256 unequal values look equal (Li and Koenig, "b-bit minwise
     hashing", 2010).
     """
-    sketch = gathered(parts, places, n)
-    parent = np.arange(n, dtype=np.int32)
-    for band in range(len(parts[0].bands)):
-        keyed = np.zeros(n, np.uint64)
-        for part, (rows, at) in zip(parts, places, strict=True):
-            keyed[at] = part.bands[band][rows]
-        keyed = np.sort(keyed << np.uint64(32) | np.arange(n, dtype=np.uint64))
+    text = np.arange(len(sketch), dtype=np.uint64)
+    parent = text.astype(np.int32)
+    for band in banded(sketch):
+        keyed = np.sort(band.astype(np.uint64) << np.uint64(32) | text)
         compiled(_join)(keyed, sketch, int(np.ceil(least * sketch.shape[1])), parent)
     return np.unique(compiled(_roots)(parent), return_inverse=True)[1].astype(np.int64)
 
@@ -265,7 +252,7 @@ def _join(keyed: NDArray[np.uint64], sketch: NDArray[np.uint8], least: int, pare
     for i in range(1, len(keyed)):
         if keyed[i] >> np.uint64(32) != keyed[start] >> np.uint64(32):
             start = i
-        if i == start or keyed[i] >> np.uint64(32) == 0:
+        if i == start or keyed[i] >> np.uint64(32) == WITHOUT_WORDS:
             continue
         this = np.int64(keyed[i] & np.uint64(0xFFFFFFFF))
         for back in range(WINDOW + 1):

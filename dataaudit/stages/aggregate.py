@@ -172,8 +172,8 @@ def finish_pass(one: Pass, states: Mapping[str, Sequence[Path]], views: Mapping[
     """Merge all states of one aggregate, or hand over their parts, and write its view."""
     loaded = load_views(one.unit.needs, views, plan, cache)
     if isinstance(one.unit, Parted):
-        parts: list[Any] = [records.mapped(one.unit.State, file) for folder in states[one.name] for file in sorted(folder.glob("*.npz"))]
-        view = one.unit.finish_parts(parts, loaded)
+        files = tuple(file for folder in states[one.name] for file in sorted(folder.glob("*.npz")))
+        view = one.unit.finish_parts(records.MappedParts(one.unit.State, files), loaded)
     else:
         view = one.unit.finish(merge_tree(one.unit, states[one.name]), loaded)
     records.save(view, cache.view(one.view_recipe))

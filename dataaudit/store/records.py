@@ -13,10 +13,10 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,26 @@ def mapped(cls: type[T], path: Path) -> T:
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise AuditDirectoryError(f"{path}: not a readable {cls.__name__} ({error}); delete it and run again") from error
     return cls(**arrays, **{name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class MappedParts(Sequence[T]):
+    """Records on disk, each mapped when it is asked for: what nobody holds any more is closed."""
+
+    cls: type[T]
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> MappedParts[T]: ...
+    def __getitem__(self, at: int | slice) -> T | MappedParts[T]:
+        if isinstance(at, slice):
+            return MappedParts(self.cls, self.files[at])
+        return mapped(self.cls, self.files[at])
 
 
 def _mapped_member(whole: NDArray[np.uint8], stored: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:

@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import resource
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,7 +16,7 @@ from dataaudit.aggregates import PART_ROWS
 from dataaudit.aggregates.near_duplicates import NearDuplicates, NearDuplicatesState, NearDuplicatesView
 from dataaudit.aggregates.targets import Targets
 from dataaudit.features import Batch
-from dataaudit.features.minhash import Minhash
+from dataaudit.features.minhash import PERMUTATIONS, SCHEME, SEED, Minhash
 from dataaudit.features.phash import Phash
 from dataaudit.features.table import tabulate
 from dataaudit.model import Columns, Plan, Sample
@@ -165,10 +167,46 @@ def test_parts_on_disk_say_what_one_state_says(tmp_path):
     views = views_of(table, TEXT)
     for number, start in enumerate(range(0, 140, 33)):
         records.save(UNIT.start(table.slice(start, 33), views), tmp_path / f"{number}.npz")
-    parts = [records.mapped(NearDuplicatesState, path) for path in sorted(tmp_path.glob("*.npz"))]
-    view = UNIT.finish_parts(parts, views)
+    view = UNIT.finish_parts(records.MappedParts(NearDuplicatesState, tuple(sorted(tmp_path.glob("*.npz")))), views)
     assert view.size.sum() >= 40
     assert_same(view, UNIT.finish(UNIT.start(table, views), views))
+
+
+def test_more_parts_than_files_that_may_be_open(tmp_path):
+    rows = honest(100)
+    table = texts_table([*rows, *((edited(rows[i][0], 1, i), "spam") for i in range(50))])
+    views = views_of(table, TEXT)
+    for number in range(150):
+        records.save(UNIT.start(table.slice(number, 1), views), tmp_path / f"{number:03d}.npz")
+    parts = records.MappedParts(NearDuplicatesState, 20 * tuple(sorted(tmp_path.glob("*.npz"))))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        view = UNIT.finish_parts(parts, views)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (view.seen, view.compared) == (3000, 150)
+    assert view.copies.min() == 20
+
+
+def test_what_datasketchs_lsh_proposes_is_joined_and_nothing_else_is():
+    """Its 32 bands are the first 32 of ours, so the same verification finds among its pairs a subset of ours."""
+    rows = honest(300)
+    long = [" ".join(t for t, _ in rows[i : i + 3]) for i in range(0, 300, 3)]
+    texts = [*long, *(edited(text, 1 + i % 12, i) for i, text in enumerate(long))]
+    view = view_of(table := texts_table([(t, "ham") for t in texts]))
+    place = view.place(table)
+    ours = {(a, b) for a in range(200) for b in range(a) if place[a] >= 0 <= place[b] and view.cluster[place[a]] == view.cluster[place[b]]}
+    index = MinHashLSH(num_perm=PERMUTATIONS, params=(32, 4))
+    values = np.asarray(table.column("minhash").combine_chunks().flatten(), np.uint32).reshape(-1, PERMUTATIONS)
+    theirs = [MinHash(num_perm=PERMUTATIONS, seed=SEED, scheme=SCHEME, hashvalues=v) for v in values]
+    for i, signature in enumerate(theirs):
+        index.insert(i, signature)
+    least = UNIT.jaccard - UNIT.error
+    found = {(a, b) for a in range(200) for b in index.query(theirs[a]) if b < a and theirs[a].jaccard(theirs[b]) >= least}
+    assert len(found) > 60
+    assert found <= ours
+    assert ours <= {(i + 100, i) for i in range(100)}
 
 
 def test_boilerplate_costs_no_more_than_its_number_and_hides_no_copies():

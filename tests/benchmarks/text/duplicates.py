@@ -85,7 +85,7 @@ def ours(folder: Path, scratch: Path) -> Pairs:
             done = 0
     if pending:
         records.save(pending.taken(), scratch / "last.npz")
-    parts = [records.mapped(NearDuplicatesState, path) for path in sorted(scratch.glob("*.npz"))]
+    parts = records.MappedParts(NearDuplicatesState, tuple(sorted(scratch.glob("*.npz"))))
     started = time.perf_counter()
     view = UNIT.finish_parts(parts, views)
     print(f"ours: joined in {time.perf_counter() - started:.1f} s, largest clusters {view.size[:5].tolist()}", file=sys.stderr)

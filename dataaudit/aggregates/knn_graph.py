@@ -36,8 +36,8 @@ class Effort:
     rounds: int = 6
     training: int = 24
     spare: float = 2.0
-    walks: int = 1
-    steps: int = 10
+    walks: int = 2
+    steps: int = 20
 
 
 def graph(points: NDArray[np.int16], k: int, effort: Effort = Effort(), seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -55,8 +55,9 @@ def graph(points: NDArray[np.int16], k: int, effort: Effort = Effort(), seed: in
     sorted_points = points[order]
     distance, found = np.full((len(points), k), np.iinfo(np.int64).max), np.full((len(points), k), -1, np.int32)
     compiled(_compare)(sorted_points, near, order, distance, found)
+    fresh = np.ones(found.shape, np.bool_)
     for _ in range(effort.walks):
-        compiled(_walk)(sorted_points, order, min(k, effort.steps), distance, found)
+        compiled(_walk)(sorted_points, order, min(k, effort.steps), distance, found, fresh)
     place = np.argsort(order)
     return distance[place], order[found[place]]
 
@@ -174,8 +175,8 @@ def _compare(
                 continue
             total = np.int64(0)
             for d in range(points.shape[1]):
-                gap = np.int64(points[i, d]) - np.int64(points[other, d])
-                total += gap * gap
+                gap = np.int32(points[i, d]) - np.int32(points[other, d])
+                total += np.int64(np.uint32(gap * gap))  # below 2 ** 32, whatever the points are
             at = k
             while at > 0 and (distance[i, at - 1] > total or (distance[i, at - 1] == total and order[found[i, at - 1]] > order[other])):
                 if at < k:
@@ -185,24 +186,37 @@ def _compare(
                 distance[i, at], found[i, at] = total, other
 
 
-def _walk(points: NDArray[np.int16], order: NDArray[np.int32], steps: int, distance: NDArray[np.int64], found: NDArray[np.int32]) -> None:
-    """Offer to each point the nearest of its nearest, and the point to each of them (Dong, Moses and Li, "NN-descent", 2011)."""
+def _walk(
+    points: NDArray[np.int16],
+    order: NDArray[np.int32],
+    steps: int,
+    distance: NDArray[np.int64],
+    found: NDArray[np.int32],
+    fresh: NDArray[np.bool_],
+) -> None:
+    """Offer to each point the nearest of its nearest, and the point to each of them (Dong, Moses and Li, "NN-descent", 2011).
+
+    Ways of which neither step is `fresh`, new in its list since the last walk began, were gone before.
+    """
     k = found.shape[1]
     met = np.full(len(points), -1, np.int32)
+    added = np.zeros(found.shape, np.bool_)
     for i in range(len(points)):
         met[i] = i
         for c in range(k):
             met[found[i, c]] = i
         for first in range(steps):
+            middle = found[i, first]
+            begun = fresh[i, first] or added[i, first]
             for second in range(steps):
-                other = found[found[i, first], second]
-                if met[other] == i:
+                other = found[middle, second]
+                if met[other] == i or not (begun or fresh[middle, second] or added[middle, second]):
                     continue
                 met[other] = i
                 total = np.int64(0)
                 for d in range(points.shape[1]):
-                    gap = np.int64(points[i, d]) - np.int64(points[other, d])
-                    total += gap * gap
+                    gap = np.int32(points[i, d]) - np.int32(points[other, d])
+                    total += np.int64(np.uint32(gap * gap))
                 for turn in range(2):
                     to, new = (i, other) if turn == 0 else (other, i)
                     if total > distance[to, k - 1]:
@@ -216,6 +230,8 @@ def _walk(points: NDArray[np.int16], order: NDArray[np.int32], steps: int, dista
                     ):
                         if at < k:
                             distance[to, at], found[to, at] = distance[to, at - 1], found[to, at - 1]
+                            fresh[to, at], added[to, at] = fresh[to, at - 1], added[to, at - 1]
                         at -= 1
                     if at < k and not known:
-                        distance[to, at], found[to, at] = total, new
+                        distance[to, at], found[to, at], fresh[to, at], added[to, at] = total, new, False, True
+    fresh[:] = added

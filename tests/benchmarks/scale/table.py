@@ -79,8 +79,8 @@ def kept(row: Row, contender: Contender, runs: Sequence[Run]) -> tuple[str, ...]
     return (max(there, key=lambda s: s.accuracy).setting,) if there else ()
 
 
-def ratio(row: Row, runs: Sequence[Run], only: str = "") -> Ratio | None:
-    """The best peer is the cheapest of those that are good enough, among the settings that were run in every round; or `only` one."""
+def ratio(row: Row, runs: Sequence[Run], only: str | tuple[str, ...] = "") -> Ratio | None:
+    """The best peer is the cheapest of those that are good enough, among the settings that were run in every round; or of `only` these."""
     rounds = 1 + max((run.repeat for run in runs), default=0)
     there = [s for s in summaries(row, runs) if not s.contender.beside and len(s.runs) == rounds]
     own = [s for s in there if s.contender.ours]
@@ -111,9 +111,9 @@ def verdict(row: Row, runs: Sequence[Run]) -> str:
 
 def promise(row: Row, runs: Sequence[Run]) -> str:
     """The goal, and whether it is met."""
-    found = ratio(row, runs, row.goal_beside)
+    found = ratio(row, runs, row.goal_beside or "")
     reached = found.middle if found and found.peer else 0.0
-    beside = f" beside {row.goal_beside}" if row.goal_beside else ""
+    beside = f" beside {' and '.join(row.goal_beside)}" if row.goal_beside else ""
     return f"goal {row.goal:g}{beside}: " + ("met" if reached >= (row.goal or 0) else f"MISSED with {reached:.2f}")
 
 

@@ -34,7 +34,8 @@ class Contender:
 class Row:
     """`size` items; a peer counts where its accuracy is `least` or, without that, ours less `tolerance`; `goal` is the ratio promised.
 
-    It was promised beside the best peer, or the best of those whose names begin as `goal_beside` says.  `agrees` compares a peer's result with ours.
+    It was promised beside the best peer, or the best of those whose names begin as `goal_beside` says.  `agrees` compares a peer's
+    result with ours.
     """
 
     name: str

@@ -62,7 +62,7 @@ def test_there_is_no_ratio_where_ours_falls_short():
 
 
 def test_a_goal_may_be_beside_one_peer():
-    assert "goal 4 beside careful: met" in table.verdict(replace(ROW, goal=4, goal_beside="careful"), RUNS)
+    assert "goal 4 beside careful: met" in table.verdict(replace(ROW, goal=4, goal_beside=("careful",)), RUNS)
     assert "MISSED with 3.00" in table.verdict(replace(ROW, goal=4), RUNS)
 
 

@@ -14,23 +14,22 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, repeat
 
 from dataaudit.model import OVER, Columns, Sample, Shard, Skipped
 from dataaudit.sources import fields, paths, specification, values
-from dataaudit.sources.contract import Digest, Field, FieldKind, Limits, UnreadableError, shown, skipped_sample, skipped_shard
+from dataaudit.sources.contract import Digest, Field, FieldKind, Limits, UnreadableError, samples, shown, skipped_sample, skipped_shard
 from dataaudit.sources.members import Member, members, unrolled
-from dataaudit.sources.plain import SIZE, START, Run, ends_of
+from dataaudit.sources.plain import DOT, SIZE, START, Run, ends_of
 from dataaudit.sources.specification import Part
 from dataaudit.sources.streams import Stream, compression_of
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "gif", "image", "img"})
 PEEKED_SAMPLES = 100
 PEEKED_BYTES = 64 << 20
-NO_METADATA = Sample._field_defaults["metadata"]
 LABELS, LABEL_BYTES = 4096, 64
 """How many targets of a shard are remembered, and how long they may be."""
 
@@ -46,14 +45,13 @@ class _Column:
     is_label: bool
 
 
-def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
+def read(shard: Shard, columns: Columns, limits: Limits) -> Generator[Sample | Skipped, None, Digest]:
     """All samples; damage is `Skipped` with its byte position, then reading goes on where it can."""
     try:
         raw = paths.open_raw(shard.uri)
     except OSError as error:
         yield skipped_shard(shard, f"cannot be opened ({error})")
-        yield Digest("", 0)
-        return
+        return Digest("", 0)
     with raw:
         stream = Stream(raw, compression_of(shard.uri.partition("?")[0]), limits)
         yield from _samples(shard, stream, columns, limits, values.Keys())
@@ -62,7 +60,7 @@ def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Sk
         except OSError as error:
             yield skipped_shard(shard, f"cannot be read to its end ({error})")
             digest = Digest("", 0)
-        yield digest
+        return digest
 
 
 def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits) -> Iterator[Sample | Skipped]:
@@ -170,7 +168,7 @@ def _bulk(
 ) -> Iterator[Sample] | None:
     """The samples of a run, all at once; None where any of them needs a closer look (`_sample` then says what is wrong, and with which)."""
     content, target, embedding, identity = wanted
-    if embedding or identity or len(run.extensions) > limits.members_per_sample or max(map(len, run.keys)) > limits.key_chars:
+    if embedding or identity or len(run.extensions) > limits.members_per_sample or run.table[:, DOT].max() > limits.key_chars:
         return None
     try:
         bodies = [_bulk_content(found, content[0], limits) for found in _bulk_data(run, content, limits)] if content else [repeat(None)]
@@ -182,10 +180,7 @@ def _bulk(
     width, last = len(run.extensions), len(run.extensions) - 1
     starts = run.table[::width, START]
     lengths = (ends_of(run.table[last::width]) - starts).tolist()
-    ids = map(f"{shard.name}#".__add__, run.keys)
-    # The tuples are made as `Sample._make` makes them, without a call of Python code for each.
-    made = zip(ids, run.keys, bodies[0], told[0], (starts + run.offset).tolist(), lengths, repeat(None), repeat(NO_METADATA))
-    return map(partial(tuple.__new__, Sample), made)
+    return samples(shard, run.keys, bodies[0], told[0], (starts + run.offset).tolist(), lengths)
 
 
 def _bulk_data(run: Run, columns: tuple[_Column, ...], limits: Limits) -> list[list[bytes]]:
@@ -206,8 +201,10 @@ def _bulk_content(found: list[bytes], column: _Column, limits: Limits) -> Sequen
 
 
 def _bulk_target(found: list[bytes], column: _Column, limits: Limits, labels: dict[bytes, str]) -> Sequence[str]:
-    told = list(map(labels.get, found))
-    return [known if known is not None else _kept_target(data, column, limits, labels) for known, data in zip(told, found, strict=True)]
+    try:
+        return list(map(labels.__getitem__, found))
+    except KeyError:
+        return [labels.get(data) or _kept_target(data, column, limits, labels) for data in found]
 
 
 def _sample(

@@ -53,8 +53,8 @@ def read(shard: Shard, columns: Columns, limits: Limits | None = None) -> Iterat
 
     A shard that is no longer what `shard` says is read all the same, and its digest says that it has `changed`.
     """
-    for item in _format(shard).read(shard, columns, limits or Limits()):
-        yield replace(item, changed=_changed(shard)) if isinstance(item, Digest) else item
+    digest = yield from _format(shard).read(shard, columns, limits or Limits())
+    yield replace(digest, changed=_changed(shard))
 
 
 def current(shard: Shard) -> Shard:

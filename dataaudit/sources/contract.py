@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from typing import Literal, Protocol
 
 from dataaudit.errors import SourceError
@@ -11,6 +13,9 @@ from dataaudit.model import Columns, Sample, Shard, Skipped
 
 STAGE = "read"
 """The stage that every `Skipped` of this package names."""
+
+
+_NO_METADATA = Sample._field_defaults["metadata"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """The SHA-256 (hex) and size of a shard's bytes as they were read: the last item of every reading.
+    """The SHA-256 (hex) and size of a shard's bytes as they were read: what every reading ends with.
 
     `changed`: the shard was not the same at the beginning and at the end, so that nothing of it may be used.
     """
@@ -86,8 +91,8 @@ class UnreadableError(SourceError):
 class Format(Protocol):
     """One file format, one module of this package."""
 
-    def read(self, shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
-        """Stream the samples in bounded memory; the `Digest` comes last, always."""
+    def read(self, shard: Shard, columns: Columns, limits: Limits) -> Generator[Sample | Skipped, None, Digest]:
+        """Stream the samples in bounded memory, and return the `Digest`, always."""
         ...
 
     def fetch(self, shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits) -> Iterator[Sample | Skipped]:
@@ -97,6 +102,21 @@ class Format(Protocol):
     def peek(self, shard: Shard, limits: Limits) -> Mapping[str, Field]:
         """The fields of the first samples, most frequent first; raises `UnreadableError`."""
         ...
+
+
+def samples(
+    shard: Shard,
+    keys: Iterable[str],
+    contents: Iterable[bytes | str | None],
+    targets: Iterable[str | None],
+    offsets: Iterable[int],
+    lengths: Iterable[int],
+) -> Iterator[Sample]:
+    """Samples without vectors out of columns, made as `Sample._make` makes them but without a call of Python code for each."""
+    keys = tuple(keys)
+    ids = map(f"{shard.name}#".__add__, keys)
+    made = zip(ids, keys, contents, targets, offsets, lengths, repeat(None), repeat(_NO_METADATA))
+    return map(partial(tuple.__new__, Sample), made)
 
 
 def skipped_shard(shard: Shard, reason: str) -> Skipped:

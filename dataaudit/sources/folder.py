@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dataaudit.errors import SourceError
@@ -61,7 +61,7 @@ def _shard(directory: str, name: str, part: int, parts: int, files: Sequence[pat
     return Shard(f"{directory}#{flat}{part + 1}of{parts}", shown_name, "folder", sum(f.size for f in files), told)
 
 
-def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
+def read(shard: Shard, columns: Columns, limits: Limits) -> Generator[Sample | Skipped, None, Digest]:
     """All images; the digest is over the label, which is the directory's name, and the sorted names and SHA-256 of the files."""
     whole, size = hashlib.sha256(), 0
     place = _place(shard)
@@ -90,7 +90,7 @@ def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Sk
             )
         except (OSError, UnreadableError) as error:
             yield skipped_sample(shard, key, str(error))
-    yield Digest(whole.hexdigest(), size)
+    return Digest(whole.hexdigest(), size)
 
 
 def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits) -> Iterator[Sample | Skipped]:

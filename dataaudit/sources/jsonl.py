@@ -6,7 +6,7 @@ decompressed bytes.  Without an id column the key is the number of the line amon
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from dataaudit.model import Columns, Sample, Shard, Skipped
@@ -19,14 +19,13 @@ PEEKED_BYTES = 8 << 20
 _MARK = b"\xef\xbb\xbf"
 
 
-def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
+def read(shard: Shard, columns: Columns, limits: Limits) -> Generator[Sample | Skipped, None, Digest]:
     """All samples; a bad line is `Skipped` with its number and byte position."""
     try:
         raw = paths.open_raw(shard.uri)
     except OSError as error:
         yield skipped_shard(shard, f"cannot be opened ({error})")
-        yield Digest("", 0)
-        return
+        return Digest("", 0)
     with raw:
         stream = Stream(raw, compression_of(shard.uri.partition("?")[0]), limits)
         yield from _samples(shard, stream, columns, limits)
@@ -35,7 +34,7 @@ def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Sk
         except OSError as error:
             yield skipped_shard(shard, f"cannot be read to its end ({error})")
             digest = Digest("", 0)
-        yield digest
+        return digest
 
 
 def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits) -> Iterator[Sample | Skipped]:

@@ -1,37 +1,25 @@
 """The members of a tar file, in order, off a forward stream.
 
-Plain members (USTAR headers of files with short names, with or without PAX records of times before them) are found many at a
-time in what the stream has at hand; anything else, long names, links, sparse members, damage, is parsed one block at a time with
-the standard library's `tarfile.TarInfo`.  Both ways tell the same of the same bytes.  After a damaged header the next valid one is
-looked for.
+Plain members are found many at a time in what the stream has at hand (`plain` says what they are); anything else, long names, links,
+sparse members, damage, is parsed one block at a time with the standard library's `tarfile.TarInfo`.  Both ways tell the same of the
+same bytes.  After a damaged header the next valid one is looked for.
 """
 
 from __future__ import annotations
 
-import re
-import struct
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dataaudit.sources.contract import Limits, UnreadableError
+from dataaudit.sources.plain import BLOCK, HEADER, SIZE, START, Run, Table, ends_of, plain_members, run_from, told
 from dataaudit.sources.streams import Stream
-
-BLOCK = tarfile.BLOCKSIZE
 
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE)
-_TIMES = re.compile(rb"(?:[0-9]{1,3} [acm]time=[0-9.]{1,40}\n)+\0*")
-"""PAX records that say nothing but times: those of every member that the webdataset library wrote."""
-_HEADER = struct.Struct("100s24x11sc20xc188xc")
-"""Name, size in eleven octal digits, what ends them, type, and the first byte of a prefix to the name."""
-_ENDS = (b"\0", b" ")
-_EVEN = np.uint64(0x00FF00FF00FF00FF)
-_PLACE_VALUES = 8 ** np.arange(5, -1, -1)
+LONGEST = 16
+"""Members of a sample, less one, up to which runs of such samples are looked for."""
 
 
 class Member(NamedTuple):
@@ -76,7 +64,7 @@ class _Extended:
 _NOTHING = _Extended()
 
 
-def members(stream: Stream, keep: Callable[[str], int], limits: Limits, *, ended: bool = False) -> Iterator[Member]:
+def members(stream: Stream, keep: Callable[[str], int], limits: Limits, *, ended: bool = False) -> Iterator[Member | Run]:
     """The members in order; `ended` is for a window into a tar, which needs no end marker."""
     try:
         yield from _parse(stream, keep, limits, ended)
@@ -86,14 +74,14 @@ def members(stream: Stream, keep: Callable[[str], int], limits: Limits, *, ended
         yield damage(stream.position, stream.position, f"reading failed at byte {stream.position} ({error})")
 
 
-def _parse(stream: Stream, keep: Callable[[str], int], limits: Limits, ended: bool) -> Iterator[Member]:
+def _parse(stream: Stream, keep: Callable[[str], int], limits: Limits, ended: bool) -> Iterator[Member | Run]:
     extended, everywhere, start, lost = _NOTHING, _NOTHING, -1, -1
     zeros = members = 0
     while True:
         if everywhere == _NOTHING and start < 0 and lost < 0 and not zeros:
-            plain = _plain_members(stream, keep)
-            members += len(plain)
-            yield from plain
+            for found in _plain_members(stream, keep):
+                members += len(found.table) if isinstance(found, Run) else 1
+                yield found
         at = stream.position
         block = stream.read(BLOCK)
         if len(block) < BLOCK:
@@ -168,65 +156,50 @@ def _member(stream: Stream, block: bytes, info: tarfile.TarInfo, told: _Extended
     return Member(name or "?", key, extension, start, stream.position, size, data, problem)
 
 
-def _plain_members(stream: Stream, keep: Callable[[str], int]) -> list[Member]:
-    """The plain members that lie whole in what the stream has at hand, from its place on; the stream stands behind them then."""
+def _plain_members(stream: Stream, keep: Callable[[str], int]) -> Iterator[Member | Run]:
+    """The plain members that lie whole in what the stream has at hand, from its place on; the stream stands behind them then.
+
+    A run begins where the key changes, so that it never goes on with a sample before it.
+    """
     buffer, begin = stream.at_hand()
-    headers, found, offset = [], [], stream.position - begin
-    at, stop = begin, len(buffer) - BLOCK
-    unpack = _HEADER.unpack_from
-    while at <= stop:
-        start = at
-        name, octal, after, kind, prefix = unpack(buffer, at)
-        if kind == tarfile.XHDTYPE:
-            if (
-                at + 2 * BLOCK > stop
-                or octal[:8] != b"00000000"
-                or octal[8:] == b"000"
-                or not _TIMES.fullmatch(buffer, at + BLOCK, at + 2 * BLOCK)
-            ):
-                break
-            headers.append(at)
-            at += 2 * BLOCK
-            name, octal, after, kind, prefix = unpack(buffer, at)
-        if kind != tarfile.REGTYPE or prefix != b"\0" or not octal.isdigit() or after not in _ENDS:
-            break
-        try:
-            size = int(octal, 8)
-        except ValueError:
-            break
-        body = at + BLOCK
-        end = body + size + -size % BLOCK
-        if end > len(buffer):
-            break
-        headers.append(at)
-        told = name.partition(b"\0")[0].decode("utf-8", "backslashreplace")
-        key, extension = parted(told)
-        allowed = keep(extension)
-        data, problem = (buffer[body : body + size], "") if size <= allowed else (None, f"{size} bytes, limit {allowed}")
-        found.append(Member(told or "?", key, extension, start + offset, end + offset, size, data, problem))
-        at = end
-    sound = _sound(buffer, headers)
-    if sound < len(headers):
-        found = [member for member in found if member.end - offset <= headers[sound]]
-    if found:
-        stream.skip(found[-1].end - stream.position)
-    return found
+    offset, table = stream.position - begin, plain_members(buffer, begin)
+    if not len(table):
+        return
+    stream.skip(int(ends_of(table[-1])) - begin)
+    at, before = 0, ""
+    while at < len(table):
+        member = _plain_member(buffer, table[at], offset, keep)
+        run = _run(buffer, table, at, member, offset) if before and member.key != before else None
+        if run is None:
+            yield member
+            at, before = at + 1, member.key
+        else:
+            yield run
+            at, before = at + len(run.table), ""
 
 
-def _sound(buffer: bytes, headers: Sequence[int]) -> int:
-    """How many headers have the checksum they tell, up to the first that has not or writes it in an unusual way."""
-    if not headers:
-        return 0
-    whole = (len(buffer) - headers[0]) // BLOCK
-    blocks: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8, whole * BLOCK, headers[0]).reshape(whole, BLOCK)
-    blocks = blocks[(np.array(headers) - headers[0]) // BLOCK]
-    digits = blocks[:, 148:154].astype(np.int64) - ord("0")
-    told = digits @ _PLACE_VALUES
-    words = blocks.view("<u8")  # eight bytes are added at once, and 64 words of pairs of them fit 16 bits
-    pairs = ((words & _EVEN) + ((words >> np.uint64(8)) & _EVEN)).sum(axis=1).view("<u2").reshape(-1, 4)
-    summed = pairs.sum(axis=1, dtype=np.int64) - blocks[:, 148:156].sum(axis=1, dtype=np.int64) + 8 * ord(" ")
-    good = (told == summed) & ((digits >= 0) & (digits < 8)).all(axis=1) & ((blocks[:, 154] == 0) | (blocks[:, 154] == ord(" ")))
-    return len(headers) if good.all() else int(np.argmin(good))
+def _run(buffer: bytes, table: Table, at: int, member: Member, offset: int) -> Run | None:
+    """The run of samples that begins with a member."""
+    extensions: list[str] = []
+    for row in table[at : at + LONGEST]:
+        key, extension = parted(told(buffer, row))
+        if key != member.key or extension in extensions:
+            return run_from(buffer, table, at, tuple(extensions), offset)
+        extensions.append(extension)
+    return None
+
+
+def _plain_member(buffer: bytes, row: Table, offset: int, keep: Callable[[str], int]) -> Member:
+    name, size, body = told(buffer, row), int(row[SIZE]), int(row[HEADER]) + BLOCK
+    key, extension = parted(name)
+    allowed = keep(extension)
+    data, problem = (buffer[body : body + size], "") if size <= allowed else (None, f"{size} bytes, limit {allowed}")
+    return Member(name or "?", key, extension, int(row[START]) + offset, int(ends_of(row)) + offset, size, data, problem)
+
+
+def unrolled(run: Run, keep: Callable[[str], int]) -> Iterator[Member]:
+    """The members of a run, one by one."""
+    return (_plain_member(run.buffer, row, run.offset, keep) for row in run.table)
 
 
 def _padded(size: int) -> int:

@@ -9,18 +9,19 @@ and by the file's pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import islice
+from functools import lru_cache, partial
+from itertools import islice, repeat
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataaudit.model import Columns, Sample, Shard, Skipped
 from dataaudit.sources import conversations, fields, paths, specification, values
-from dataaudit.sources.contract import Digest, Field, Limits, UnreadableError, shown, skipped_sample, skipped_shard
+from dataaudit.sources.contract import Digest, Field, Limits, UnreadableError, samples, shown, skipped_sample, skipped_shard
 from dataaudit.sources.streams import Stream
 
 PEEKED_ROWS = 1000
@@ -47,7 +48,7 @@ class _Selection:
     batch_rows: int
 
 
-def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
+def read(shard: Shard, columns: Columns, limits: Limits) -> Generator[Sample | Skipped, None, Digest]:
     """All samples; a row group that cannot be decoded is `Skipped` from the row where it broke, the next one is tried."""
     try:
         with paths.open_raw(shard.uri) as raw:
@@ -57,7 +58,7 @@ def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Sk
     except OSError as error:
         yield skipped_shard(shard, f"cannot be read ({error})")
         digest = Digest("", 0)
-    yield digest
+    return digest
 
 
 def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits) -> Iterator[Sample | Skipped]:
@@ -76,7 +77,7 @@ def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]],
                 if isinstance(found, str):
                     yield from [skipped_sample(shard, key, found) for lost in sorted(here) for key in rows.pop(lost)]
                     break
-                if row in here:
+                if row in here and isinstance(found, tuple):
                     yield from [_again(shard, selection, found, limits, row, key) for key in rows.pop(row)]
                     here.discard(row)
                 if not here:
@@ -94,7 +95,7 @@ def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:
             raise UnreadableError("it has no rows")
         known = {name: _field(schema.field(name).type) for name in schema.names if schema.names.count(name) == 1}
         scalars = [name for name, field in known.items() if field.kind in {"text", "integer", "turns"}]
-        found = [row for _, row in islice(_rows(file, 0, 0, scalars, limits, BATCH_ROWS_OF_LARGE), PEEKED_ROWS) if not isinstance(row, str)]
+        found = [row for _, row in islice(_rows(file, 0, 0, scalars, limits, BATCH_ROWS_OF_LARGE), PEEKED_ROWS) if isinstance(row, tuple)]
     for i, name in enumerate(scalars):
         seen = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in (row[i] for row in found)]
         told = fields.field_of(seen)
@@ -159,10 +160,14 @@ def _read(shard: Shard, raw: IO[bytes], columns: Columns, limits: Limits) -> Ite
         return
     keys, size, start = values.Keys(), 0, 0
     for number in range(file.metadata.num_row_groups):
-        for row, found in _rows(file, number, start, selection.names, limits, selection.batch_rows):
+        bulk = partial(_bulk, shard, selection, limits)
+        for row, found in _rows(file, number, start, selection.names, limits, selection.batch_rows, bulk):
             if isinstance(found, str):
                 yield skipped_shard(shard, found)
                 break
+            if not isinstance(found, tuple):
+                yield from found
+                continue
             key = str(row)
             try:
                 sample = _sample(shard, selection, found, limits, row)
@@ -199,9 +204,18 @@ def _selection(file: pq.ParquetFile, columns: Columns) -> _Selection:
 
 
 def _rows(
-    file: pq.ParquetFile, number: int, start: int, names: Sequence[str], limits: Limits, most: int
-) -> Iterator[tuple[int, Row | str]]:
-    """Row numbers with the values of `names`; a text instead of values says why the rest of the row group is lost."""
+    file: pq.ParquetFile,
+    number: int,
+    start: int,
+    names: Sequence[str],
+    limits: Limits,
+    most: int,
+    bulk: Callable[[int, pa.RecordBatch], Iterator[Sample] | None] = lambda *_: None,
+) -> Iterator[tuple[int, Row | str | Iterator[Sample]]]:
+    """Row numbers with the values of `names`; a text instead of values says why the rest of the row group is lost.
+
+    Where `bulk` makes samples of a whole batch, they come instead of its rows, with the number of the first.
+    """
     if not names:
         return  # pyarrow would make the batches of no columns all at once, as many as the footer promises
     row, group = start, file.metadata.row_group(number)
@@ -210,6 +224,10 @@ def _rows(
         held = sum(c.total_uncompressed_size for c in used if c.path_in_schema.partition(".")[0] in names)
         batch_rows = max(1, min(most, limits.row_group_batch * max(1, group.num_rows) // max(1, held)))
         for batch in file.iter_batches(batch_size=batch_rows, row_groups=[number], columns=list(names), use_threads=False):
+            if (found := bulk(row, batch)) is not None:
+                yield row, found
+                row += batch.num_rows
+                continue
             getters = [_getter(batch.column(batch.schema.get_field_index(name)), limits.turns + 1) for name in names]
             for i in range(batch.num_rows):
                 yield row, tuple(get(i) for get in getters)
@@ -246,6 +264,64 @@ def _getter(column: pa.Array, most: int) -> Callable[[int], object]:
         element, ends = _getter(column.values, most), column.offsets.to_numpy()
         return lambda i: [element(j) for j in range(ends[i], min(ends[i + 1], ends[i] + most))] if column[i].is_valid else None
     return lambda i: column[i].as_py()
+
+
+def _bulk(shard: Shard, selection: _Selection, limits: Limits, row: int, batch: pa.RecordBatch) -> Iterator[Sample] | None:
+    """The samples of a batch, all at once; None where any of them needs a closer look: `_sample` then says what is wrong."""
+    columns = selection.columns
+    if columns.id is not None or columns.embedding is not None or batch.nbytes > 2 * limits.row_group_batch:
+        return None
+    contents = specification.content_parts(columns.content, selection.names)
+    targets = specification.target_parts(columns.target, selection.names)
+    try:
+        bodies = (
+            _contents(_listed(batch, contents, selection.binary), str(contents[0]), selection.binary, limits) if contents else repeat(None)
+        )
+        told = _each(_listed(batch, targets), partial(values.target, what=str(targets[0]), limits=limits)) if targets else repeat(None)
+    except (UnreadableError, pa.ArrowException, ValueError, OverflowError, IndexError):
+        return None
+    rows = range(row, row + batch.num_rows)
+    return samples(shard, map(str, rows), bodies, told, rows, repeat(1))
+
+
+def _contents(found: list[Any], what: str, binary: bool, limits: Limits) -> Sequence[bytes | str]:
+    if not binary:
+        return _each(found, partial(values.text, what=what, limits=limits))
+    if not all(found) or max(map(len, found), default=0) > limits.content_bytes:
+        raise UnreadableError(f"{what} is not always there and within its limit")
+    return found
+
+
+def _each(found: list[Any], made: Callable[[Any], str]) -> list[str]:
+    """What is made of each value, once of those that are equal."""
+    known = {value: made(value) for value in set(found)}
+    return list(map(known.__getitem__, found))
+
+
+def _listed(batch: pa.RecordBatch, parts: Sequence[specification.Part], binary: bool = False) -> list[Any]:
+    """All values of the column that the parts are, of a `binary` struct its bytes; raises `UnreadableError` if it is another."""
+    if len(parts) > 1 or parts[0].view:
+        raise UnreadableError("more than a column")
+    column = batch.column(batch.schema.get_field_index(parts[0].name))
+    if binary and pa.types.is_struct(column.type) and not column.null_count:
+        column = column.field(column.type.get_field_index("bytes"))
+    return _values(column)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Bytes and whole numbers; a dictionary's are written out once each, and only those that are used."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) and not column.indices.null_count:
+        used, places = np.unique(column.indices.to_numpy(), return_inverse=True)
+        return list(map(_values(column.dictionary.take(pa.array(used))).__getitem__, places.tolist()))
+    if pa.types.is_string(kind):
+        column = column.cast(pa.binary())
+    elif pa.types.is_large_string(kind):
+        column = column.cast(pa.large_binary())
+    elif not (pa.types.is_integer(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise UnreadableError(f"a column of {kind}")
+    found: list[Any] = column.to_pylist()
+    return found
 
 
 def _again(shard: Shard, selection: _Selection, found: Row, limits: Limits, row: int, key: str) -> Sample | Skipped:

@@ -14,14 +14,16 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
+from itertools import islice, repeat
 
 from dataaudit.model import OVER, Columns, Sample, Shard, Skipped
 from dataaudit.sources import fields, paths, specification, values
-from dataaudit.sources.contract import Digest, Field, FieldKind, Limits, UnreadableError, shown, skipped_sample, skipped_shard
-from dataaudit.sources.members import Member, members
+from dataaudit.sources.contract import Digest, Field, FieldKind, Limits, UnreadableError, samples, shown, skipped_sample, skipped_shard
+from dataaudit.sources.members import Member, members, unrolled
+from dataaudit.sources.plain import DOT, SIZE, START, Run, ends_of
 from dataaudit.sources.specification import Part
 from dataaudit.sources.streams import Stream, compression_of
 
@@ -43,14 +45,13 @@ class _Column:
     is_label: bool
 
 
-def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Skipped | Digest]:
+def read(shard: Shard, columns: Columns, limits: Limits) -> Generator[Sample | Skipped, None, Digest]:
     """All samples; damage is `Skipped` with its byte position, then reading goes on where it can."""
     try:
         raw = paths.open_raw(shard.uri)
     except OSError as error:
         yield skipped_shard(shard, f"cannot be opened ({error})")
-        yield Digest("", 0)
-        return
+        return Digest("", 0)
     with raw:
         stream = Stream(raw, compression_of(shard.uri.partition("?")[0]), limits)
         yield from _samples(shard, stream, columns, limits, values.Keys())
@@ -59,7 +60,7 @@ def read(shard: Shard, columns: Columns, limits: Limits) -> Iterator[Sample | Sk
         except OSError as error:
             yield skipped_shard(shard, f"cannot be read to its end ({error})")
             digest = Digest("", 0)
-        yield digest
+        return digest
 
 
 def fetch(shard: Shard, columns: Columns, wanted: Mapping[str, tuple[int, int]], limits: Limits) -> Iterator[Sample | Skipped]:
@@ -83,9 +84,12 @@ def peek(shard: Shard, limits: Limits) -> Mapping[str, Field]:
     seen: dict[str, list[object]] = {}
     with paths.open_raw(shard.uri) as raw:
         stream = Stream(raw, compression_of(shard.uri.partition("?")[0]), limits)
-        small = 1 << 20
-        for group in islice(_groups(members(stream, lambda _: small, limits), limits), PEEKED_SAMPLES):
-            for member in group:
+
+        def keep(_: str) -> int:
+            return 1 << 20
+
+        for group in islice(_groups(members(stream, keep, limits), limits, keep, lambda _: None), PEEKED_SAMPLES):
+            for member in group if isinstance(group, list) else ():
                 if member.key and not (member.problem and member.data is None and not member.size):
                     for name, value in _peeked(member):
                         counts[name] += 1
@@ -139,7 +143,10 @@ def _samples(
     def keep(extension: str) -> int:
         return limits.content_bytes if extension in extensions else 0
 
-    for group in _groups(members(stream, keep, limits, ended=ended), limits):
+    for group in _groups(members(stream, keep, limits, ended=ended), limits, keep, partial(_bulk, shard, wanted, limits, keys, labels)):
+        if not isinstance(group, list):
+            yield from group
+            continue
         first = group[0]
         if not first.name:
             yield skipped_shard(shard, first.problem)
@@ -154,6 +161,50 @@ def _samples(
                 except UnreadableError as error:
                     sample = skipped_sample(shard, sample.key, str(error))
             yield sample
+
+
+def _bulk(
+    shard: Shard, wanted: tuple[tuple[_Column, ...], ...], limits: Limits, keys: values.Keys, labels: dict[bytes, str], run: Run
+) -> Iterator[Sample] | None:
+    """The samples of a run, all at once; None where any of them needs a closer look (`_sample` then says what is wrong, and with which)."""
+    content, target, embedding, identity = wanted
+    if embedding or identity or len(run.extensions) > limits.members_per_sample or run.table[:, DOT].max() > limits.key_chars:
+        return None
+    try:
+        bodies = [_bulk_content(found, content[0], limits) for found in _bulk_data(run, content, limits)] if content else [repeat(None)]
+        told = [_bulk_target(found, target[0], limits, labels) for found in _bulk_data(run, target, limits)] if target else [repeat(None)]
+    except UnreadableError:
+        return None
+    if not bodies or not told or not keys.admit_all(run.keys):
+        return None
+    width, last = len(run.extensions), len(run.extensions) - 1
+    starts = run.table[::width, START]
+    lengths = (ends_of(run.table[last::width]) - starts).tolist()
+    return samples(shard, run.keys, bodies[0], told[0], (starts + run.offset).tolist(), lengths)
+
+
+def _bulk_data(run: Run, columns: tuple[_Column, ...], limits: Limits) -> list[list[bytes]]:
+    """The data of a column in every sample of a run; nothing where they are not simply there."""
+    there = [extension for extension in columns[0].extensions if extension in run.extensions]
+    if len(columns) > 1 or columns[0].field or columns[0].part.view or not there:
+        return []
+    rows = run.column(there[0])
+    return [run.data(rows)] if rows[:, SIZE].max() <= limits.content_bytes else []
+
+
+def _bulk_content(found: list[bytes], column: _Column, limits: Limits) -> Sequence[bytes | str]:
+    if not column.is_image:
+        return [values.text(data, column.extensions[0], limits) for data in found]
+    if not all(found):
+        raise UnreadableError("an image is empty")
+    return found
+
+
+def _bulk_target(found: list[bytes], column: _Column, limits: Limits, labels: dict[bytes, str]) -> Sequence[str]:
+    try:
+        return list(map(labels.__getitem__, found))
+    except KeyError:
+        return [labels.get(data) or _kept_target(data, column, limits, labels) for data in found]
 
 
 def _sample(
@@ -189,19 +240,17 @@ def _content(there: Mapping[str, Member], column: _Column, limits: Limits) -> by
 def _target(there: Mapping[str, Member], columns: tuple[_Column, ...], limits: Limits, labels: dict[bytes, str]) -> str:
     """The target; of a short member that is one by itself, what was made of the same bytes before (a label of many samples)."""
     member = there.get(columns[0].extensions[0])
-    if member is not None and member.data in labels:
-        return labels[member.data]
+    if member is not None and member.data and len(columns) == 1 and not columns[0].field:
+        return labels.get(member.data) or _kept_target(member.data, columns[0], limits, labels)
     found = [_as_target(_value(there, column, limits), column, limits) for column in columns]
-    told = specification.target_of(found, [column.part for column in columns], limits)
-    if (
-        len(columns) == 1
-        and not columns[0].field
-        and member is not None
-        and member.data
-        and len(member.data) <= 64
-        and len(labels) < LABELS
-    ):
-        labels[member.data] = told
+    return specification.target_of(found, [column.part for column in columns], limits)
+
+
+def _kept_target(data: bytes, column: _Column, limits: Limits, labels: dict[bytes, str]) -> str:
+    """The target that a member is by itself, remembered where it is short."""
+    told = specification.target_of([_as_target(data, column, limits)], [column.part], limits)
+    if len(data) <= LABEL_BYTES and len(labels) < LABELS:
+        labels[data] = told
     return told
 
 
@@ -231,21 +280,31 @@ def _value(there: Mapping[str, Member], column: _Column, limits: Limits) -> obje
     return record[column.field]
 
 
-def _groups(found: Iterator[Member], limits: Limits) -> Iterator[list[Member]]:
-    """Members of one sample; one of no sample, and damage, is a group of its own."""
+def _groups(
+    found: Iterator[Member | Run], limits: Limits, keep: Callable[[str], int], bulk: Callable[[Run], Iterator[Sample] | None]
+) -> Iterator[list[Member] | Iterator[Sample]]:
+    """Members of one sample; one of no sample, and damage, is a group of its own; of a run what `bulk` makes of it, if anything."""
     group: list[Member] = []
     extensions: set[str] = set()
-    for member in found:
-        key = member.key
-        if group and (not key or key != group[0].key or member.extension in extensions):
-            yield group
-            group, extensions = [], set()
-        if not key:
-            yield [member]
-        elif len(group) <= limits.members_per_sample:
-            group.append(member)
-            extensions.add(member.extension)
-        else:
-            group[-1] = member  # too many already; only the end of the sample still matters
+    for item in found:
+        if isinstance(item, Run):
+            if group:
+                yield group
+                group, extensions = [], set()
+            if (samples := bulk(item)) is not None:
+                yield samples
+                continue
+        for member in unrolled(item, keep) if isinstance(item, Run) else (item,):
+            key = member.key
+            if group and (not key or key != group[0].key or member.extension in extensions):
+                yield group
+                group, extensions = [], set()
+            if not key:
+                yield [member]
+            elif len(group) <= limits.members_per_sample:
+                group.append(member)
+                extensions.add(member.extension)
+            else:
+                group[-1] = member  # too many already; only the end of the sample still matters
     if group:
         yield group

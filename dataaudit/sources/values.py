@@ -172,6 +172,14 @@ class Keys:
         self._seen.add(hash(f"{key}~{number}"))
         return f"{key}~{number}", {"repeated_key": key}
 
+    def admit_all(self, keys: Sequence[str]) -> bool:
+        """Whether none of the keys was met before, in which case all of them have been now; else none has."""
+        found = set(map(hash, keys))
+        if len(found) < len(keys) or not self._seen.isdisjoint(found):
+            return False
+        self._seen |= found
+        return True
+
 
 def checked_key(key: str, limits: Limits) -> str:
     """The key, if it can serve as one."""

@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dataaudit.sources import Limits, members
+from dataaudit.sources.plain import Run
 from dataaudit.sources.streams import Stream
 
 KEPT = {"jpg": 600, "cls": 600}
@@ -31,7 +32,11 @@ def tar(named: list[tuple[str, int, float]], kind: int) -> bytes:
 
 
 def told(data: bytes) -> list[members.Member]:
-    return list(members.members(Stream(io.BytesIO(data), "", Limits()), lambda extension: KEPT.get(extension, 0), Limits()))
+    def keep(extension: str) -> int:
+        return KEPT.get(extension, 0)
+
+    found = members.members(Stream(io.BytesIO(data), "", Limits()), keep, Limits())
+    return [m for item in found for m in (members.unrolled(item, keep) if isinstance(item, Run) else (item,))]
 
 
 def one_by_one(data: bytes) -> list[members.Member]:

@@ -9,6 +9,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -166,10 +167,11 @@ def changing(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, versions: list[Pat
     original = jsonl.read
 
     def reading(shard, columns, limits):
-        for i, item in enumerate(original(shard, columns, limits)):
-            if i == 5 and versions:
-                bucket.put(versions.pop(0), key)
-            yield item
+        items = original(shard, columns, limits)
+        yield from islice(items, 5)
+        if versions:
+            bucket.put(versions.pop(0), key)
+        return (yield from items)
 
     monkeypatch.setattr(jsonl, "read", reading)
 
@@ -213,11 +215,12 @@ def test_a_local_file_that_is_written_to_meanwhile_is_read_once_more(tmp_path: P
     original, pending = jsonl.read, [None]
 
     def reading(shard, columns, limits):
-        for item in original(shard, columns, limits):
-            if pending and pending.pop() is None:
-                with path.open("a") as out:
-                    out.writelines(rows[50:])
-            yield item
+        items = original(shard, columns, limits)
+        yield next(items)
+        if pending and pending.pop() is None:
+            with path.open("a") as out:
+                out.writelines(rows[50:])
+        return (yield from items)
 
     monkeypatch.setattr(jsonl, "read", reading)
     assert scan(str(path.parent), tmp_path / "audit").summary["samples"] == 60

@@ -6,15 +6,19 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from dataaudit.errors import ConfigurationError, SourceError
 from dataaudit.model import Columns, Sample, Shard, Skipped
-from dataaudit.sources import Digest, Limits, detect, fetch, read
+from dataaudit.sources import Digest, Limits, detect, fetch, parquet, read
 from dataaudit.sources.parquet import peek
 
 COLUMNS = Columns("text", "label")
@@ -266,3 +270,62 @@ def test_a_file_of_endless_rows_without_a_column_to_peek_at(tmp_path: Path) -> N
     assert pq.ParquetFile(path).metadata.row_group(0).num_rows > 10**12
     shard = Shard(str(path), "a.parquet", "parquet", path.stat().st_size, "")
     assert peek(shard, Limits())["x"].kind == "bytes"
+
+
+TEXTS = st.sampled_from(["a", "b", "7", " ", "", "x" * 30, "\N{LATIN SMALL LETTER E WITH ACUTE}", b"\xff"])
+KINDS = [
+    pa.binary(),
+    pa.large_binary(),
+    pa.string(),
+    pa.large_string(),
+    pa.dictionary(pa.int8(), pa.string()),
+    "struct",
+    "text in a struct",
+]
+
+
+def column_of(values: list[str | bytes | int | None], kind: object) -> pa.Array:
+    if any(isinstance(v, int) for v in values):
+        return pa.array([v if isinstance(v, int) else None for v in values], kind if isinstance(kind, pa.DataType) else pa.int64())
+    raw = pa.array([v.encode() if isinstance(v, str) else v for v in values], pa.binary())
+    if isinstance(kind, pa.DictionaryType):
+        return pa.DictionaryArray.from_arrays(
+            raw.dictionary_encode().indices,
+            pa.StringArray.from_buffers(len(d := raw.dictionary_encode().dictionary), *d.buffers()[1:]),
+        )
+    if isinstance(kind, str):
+        return pa.StructArray.from_arrays([raw], ["bytes" if kind == "struct" else "text"])
+    if kind in (pa.string(), pa.large_string()):
+        text = pa.StringArray.from_buffers(len(raw), *raw.buffers()[1:], raw.buffers()[0])
+        return text.cast(pa.large_string()) if kind == pa.large_string() else text
+    return raw.cast(kind)
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(
+    st.data(),
+    st.sampled_from(KINDS),
+    st.sampled_from([*KINDS, pa.int8(), pa.uint64(), pa.bool_()]),
+    st.sampled_from([Columns("x", "y"), Columns("x"), Columns(None, "y"), Columns("x", "y", "y"), Columns("x+y"), Columns("x", "x/y")]),
+    st.sampled_from([Limits(), Limits(content_bytes=10), Limits(text_chars=10), Limits(row_group_batch=100)]),
+    st.booleans(),
+    st.integers(1, 5),
+)
+def test_rows_read_at_once_are_those_read_one_by_one(tmp_path_factory, data, kind, other, columns, limits, dictionary, times) -> None:
+    values = st.one_of(TEXTS, st.none()) if data.draw(st.booleans()) else st.sampled_from(["a", "b", "7"])
+    numbers = st.integers(0, 1).map(bool) if other == pa.bool_() else st.integers(0, 99)
+    size = data.draw(st.integers(0, 8))
+    x = data.draw(st.lists(values, min_size=size, max_size=size))
+    y = data.draw(st.lists(values if other in KINDS else numbers, min_size=size, max_size=size))
+    table = pa.table({"x": column_of(x * times, kind), "y": column_of(y * times, other)})
+    shard = shard_of(tmp_path_factory.mktemp("p"), table, use_dictionary=dictionary, row_group_size=5)
+    at_once = list(read(shard, columns, limits))
+    with mock.patch.object(parquet, "_bulk", return_value=None):
+        assert list(read(shard, columns, limits)) == at_once
+
+
+def test_ordinary_rows_are_read_at_once(tmp_path: Path) -> None:
+    table = pa.table({"image": [b"%d" % i for i in range(3000)], "label": [str(i % 10) for i in range(3000)]})
+    with mock.patch.object(parquet, "_sample", side_effect=AssertionError("read one by one")):
+        assert len(taken(shard_of(tmp_path, table), Columns("image", "label"))[0]) == 3000
+        assert len(taken(shard_of(tmp_path, numbered(3000)))[0]) == 3000

@@ -56,7 +56,7 @@ def reading(columns: Columns) -> Callable[[Path, Path], None]:
     def read(folder: Path, out: Path) -> None:
         given = shards(folder)
         next(samples(given, columns))
-        count, cost = timed(lambda: sum(1 for _ in samples(given, columns)))
+        count, cost = timed(lambda: sum(isinstance(item, Sample) for shard in given for item in sources.read(shard, columns)))
         tell(out, cost, count=count, digest=digest(map(said, samples(given, columns))))
 
     return read

@@ -6,6 +6,8 @@ function with the same thread limits, so their results are the same to the bit.
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -42,10 +44,16 @@ class Engine(Protocol):
 
 def single_threaded(function: Callable[[T], R], item: T) -> R:
     """Call with numeric libraries held to one thread: a worker is one core, and results do not depend on how many there are."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
+    with _thread_pools(len(sys.modules)).limit(limits=1):
         return function(item)
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_pools(_: int) -> Any:
+    """The thread pools of the libraries that are loaded.  Looking for them takes milliseconds: once for each number of loaded modules."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def results(engine: Engine, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

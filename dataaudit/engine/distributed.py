@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from dataaudit.engine import Lost, single_threaded
@@ -20,6 +23,10 @@ from dataaudit.errors import ConfigurationError, EngineError
 T = TypeVar("T")
 OWN_MEMORY, LEAST_MEMORY = 1 << 30, 2 << 30
 """Bytes for the process that hands out the work, and the fewest for a worker."""
+WINDOW = 8
+"""Items under way for each that can run at once; more are handed out when half of them are done, in one message."""
+LOOK_AGAIN = 1.0
+"""Seconds after which workers are counted anew."""
 R = TypeVar("R")
 
 
@@ -42,8 +49,7 @@ class Distributed:
 
     client: Any
     cluster: Any = None
-    window: int = 2
-    workers: int = field(default=1)
+    workers: int = 1
 
     @property
     def address(self) -> str:
@@ -56,35 +62,74 @@ class Distributed:
         return str(self.client.dashboard_link)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
-        from distributed import as_completed
+        suspects: list[T] = []
+        for item, result in self._side_by_side(function, items):
+            if isinstance(result, Lost):
+                suspects.append(item)
+            else:
+                yield item, result
+        # Who was beside an item that kills its workers came to the same end: alone, each has its own.
+        for suspect in suspects:
+            yield from self._side_by_side(function, [suspect])
 
+    def _side_by_side(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
         waiting = iter(items)
         running: dict[Any, T] = {}
-        for item in islice(waiting, self.window * self.workers):
-            running[self._submit(function, item)] = item
-        done = as_completed(list(running), loop=self.client.loop)
-        for future in done:
-            item = running.pop(future)
-            yield item, self._result(future)
-            for following in islice(waiting, 1):
-                submitted = self._submit(function, following)
-                running[submitted] = following
-                done.add(submitted)
+        done: SimpleQueue[Any] = SimpleQueue()  # Dask's `as_completed` polls
+        slots, counted = self.workers, time.monotonic()
+        while True:
+            if time.monotonic() > counted + LOOK_AGAIN:
+                slots, counted = self._slots(), time.monotonic()
+            room = WINDOW * slots - len(running)
+            more = list(islice(waiting, room)) if 2 * room >= WINDOW * slots else []
+            for future, item in zip(self._submit(function, more), more, strict=True):
+                running[future] = item
+                future.add_done_callback(done.put)
+            if not running:
+                return
+            finished = [done.get()]
+            while not done.empty():
+                finished.append(done.get())
+            yield from zip([running.pop(f) for f in finished], self._results(finished), strict=True)
 
-    def _submit(self, function: Callable[[T], R], item: T) -> Any:
+    def _slots(self) -> int:
+        """How many items can run at once now; an adaptive cluster that let all workers go brings one back for the first item."""
         with _scheduled():
-            return self.client.submit(single_threaded, function, item, pure=False)
+            slots: int = sum(self.client.nthreads().values())
+        return max(1, slots)
 
-    def _result(self, future: Any) -> Any:
+    def _submit(self, function: Callable[[T], R], items: Sequence[T]) -> list[Any]:
+        """A future an item, in one message."""
+        with _scheduled():
+            return list(self.client.map(partial(single_threaded, function), items, pure=False)) if items else []
+
+    def _results(self, futures: Sequence[Any]) -> list[Any]:
+        """What became of finished futures, fetched together unless one of them failed."""
         from distributed import KilledWorker
 
         try:
             with _scheduled():
-                return future.result()
+                return list(self.client.gather(futures))
         except KilledWorker as error:
-            return Lost(f"the workers that tried it died ({error})")
+            if len(futures) == 1:
+                return [Lost(f"the workers that tried it died ({error})")]
+            return [result for future in futures for result in self._results([future])]
         finally:
-            future.release()
+            for future in futures:
+                future.release()
+
+    def wait_for_a_worker(self, patience: float) -> None:
+        """Return once there is one.  It is given something to do, since an adaptive cluster starts none for nothing."""
+        if self.client.nthreads():
+            return
+        logging.getLogger(__name__).warning("%s has no workers yet; waiting up to %.0f s for the first", self.address, patience)
+        asked = self.client.submit(int, pure=False)
+        try:
+            asked.result(timeout=patience)
+        except TimeoutError as error:
+            raise EngineError(
+                f"the Dask scheduler at {self.address} has no workers: start one with `dask worker {self.address}`"
+            ) from error
 
     def close(self) -> None:
         self.client.close()
@@ -125,8 +170,8 @@ def shared_out(memory: int, workers: int) -> tuple[int, int]:
     return count, left // count
 
 
-def connect(address: str, timeout: float = 15.0) -> Distributed:
-    """Use a scheduler that is already running, as `tcp://host:port`."""
+def connect(address: str, timeout: float = 15.0, patience: float = 120.0) -> Distributed:
+    """Use a scheduler that is already running, as `tcp://host:port`, and wait `patience` seconds for its first worker."""
     from distributed import Client
 
     # A scheduler that goes away is an EngineError of ours; its client would log a traceback beside it.
@@ -137,8 +182,10 @@ def connect(address: str, timeout: float = 15.0) -> Distributed:
         raise EngineError(f"{address} cannot be connected to as Dask's TLS settings are: {error}") from error
     except (OSError, ValueError) as error:
         raise EngineError(f"no Dask scheduler answers at {address} within {timeout:.0f} s: start one with `dask scheduler`") from error
-    slots = sum(client.nthreads().values())
-    if not slots:
-        client.close()
-        raise EngineError(f"the Dask scheduler at {address} has no workers: start one with `dask worker {address}`")
-    return Distributed(client, workers=slots)
+    engine = Distributed(client)
+    try:
+        engine.wait_for_a_worker(patience)
+    except EngineError:
+        engine.close()
+        raise
+    return replace(engine, workers=sum(client.nthreads().values()))

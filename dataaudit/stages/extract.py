@@ -79,7 +79,7 @@ def extract(
         known = {s.name: cache.marker(s, kept).exists() for s in shards}
         ordered = sorted(shards, key=lambda s: (not known[s.name], keyed_hash(s.name, key)))
         todo = (s for s in ordered if known[s.name] or time.time() < until)
-    for shard, result in engine.map(partial(extract_shard, plan=plan, cache=cache, kept=kept), todo):
+    for shard, result in engine.map(partial(extract_shard, plan=plan, cache=cache, kept=kept, until=until), todo):
         done[shard.name] = found = result if not isinstance(result, Lost) else _not_run(shard, result)
         samples, size = samples + found.rows, size + shard.size
         skipped += found.lost + any(s.subject == shard.name for s in found.skipped)
@@ -95,14 +95,16 @@ def _not_run(shard: Shard, lost: Lost) -> Extracted:
     return Extracted(shard, "", 0, (Skipped(shard.name, "extract", f"not run: {lost.reason}"),))
 
 
-def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracted:
-    """Read one shard, write its feature table, and then the marker that says it is finished.
+def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str, until: float | None = None) -> Extracted:
+    """Read one shard, write its feature table, and then the marker that says it is finished; one that waited too long is not begun.
 
     A shard that changes while it is read is read once more, as it is then; if it still changes, nothing of it is used.
     """
     marker = cache.marker(shard, kept)
     if marker.exists():
         return _read_marker(marker)
+    if until is not None and time.time() >= until:
+        return _unreached(shard)
     attest_here(plan, cache.encoders)
     for _ in range(READINGS):
         found = _extract_once(shard, plan, cache, kept)

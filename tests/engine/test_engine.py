@@ -7,8 +7,9 @@ from pathlib import Path
 
 import dask
 import pytest
+from distributed import LocalCluster
 
-from dataaudit.engine import Lost, Serial
+from dataaudit.engine import Lost, Serial, distributed
 from dataaudit.engine.distributed import connect, local
 from dataaudit.errors import EngineError
 
@@ -31,6 +32,17 @@ def always_die(_: int) -> None:
 
 def crash(n: int) -> int:
     raise ValueError(f"item {n} is wrong")
+
+
+def die_on_three(n: int) -> int:
+    if n == 3:
+        os.kill(os.getpid(), 9)
+    return n
+
+
+def where(_: int) -> int:
+    time.sleep(0.1)
+    return os.getpid()
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +76,48 @@ def test_an_item_that_kills_its_workers_is_lost_and_says_so():
     assert item == 7
     assert isinstance(result, Lost)
     assert "died" in result.reason
+
+
+def test_items_beside_one_that_kills_its_workers_are_not_lost_with_it():
+    with local(1) as engine:
+        results = dict(engine.map(die_on_three, range(8)))
+    assert isinstance(results.pop(3), Lost)
+    assert results == {n: n for n in range(8) if n != 3}
+
+
+def test_a_thousand_small_items_take_no_longer_than_dask_does(cluster):
+    list(cluster.map(square, range(20)))
+    began = time.monotonic()
+    assert dict(cluster.map(square, range(1000))) == {n: n * n for n in range(1000)}
+    assert time.monotonic() - began < 10  # 3 s on two cores that have nothing else to do
+
+
+def test_a_cluster_that_grows_meanwhile_has_work_for_all_its_workers(monkeypatch):
+    monkeypatch.setattr(distributed, "WINDOW", 2)
+    monkeypatch.setattr(distributed, "LOOK_AGAIN", 0.1)
+    with local(1) as engine:
+        results = engine.map(where, range(40))
+        first = [next(results)[1] for _ in range(3)]
+        engine.cluster.scale(4)
+        engine.client.wait_for_workers(4)
+        later = [pid for _, pid in results]
+    assert len(set(first)) == 1
+    assert len(set(later)) == 4
+
+
+def test_an_adaptive_cluster_without_workers_is_waited_for():
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL") as cluster:
+        cluster.adapt(minimum=0, maximum=1, interval="100ms")
+        with connect(cluster.scheduler_address) as engine:
+            assert dict(engine.map(square, range(3))) == {0: 0, 1: 1, 2: 4}
+
+
+def test_a_scheduler_that_gets_no_worker_is_named_with_what_to_start():
+    with (
+        LocalCluster(n_workers=0, dashboard_address=":0", silence_logs="CRITICAL") as cluster,
+        pytest.raises(EngineError, match="has no workers: start one with `dask worker tcp://"),
+    ):
+        connect(cluster.scheduler_address, patience=0.5)
 
 
 def test_a_running_scheduler_is_used_and_left_running(cluster):

@@ -130,10 +130,13 @@ def _open(raw: IO[bytes]) -> pq.ParquetFile:
 def _check_chunks(file: pq.ParquetFile) -> None:
     """Look at what the footer says of every column chunk by reading none of its rows: there damage is an exception.
 
-    Where `RowGroupMetaData.column` meets it first, a histogram of the wrong size for one, it ends the process.
+    Where `RowGroupMetaData.column` meets it first, a histogram of the wrong size for one, it ends the process; so does reading
+    a column of a row group that the schema does not have.
     """
     columns = list(range(len(file.schema)))
     for number in range(file.metadata.num_row_groups):
+        if (held := file.metadata.row_group(number).num_columns) != len(columns):
+            raise UnreadableError(f"its Parquet footer is damaged: row group {number} has {held} columns, the schema {len(columns)}")
         for _ in file.reader.iter_batches(0, [number], column_indices=columns, use_threads=False):
             pass
 

@@ -230,6 +230,15 @@ def test_any_bit_of_a_footer_may_be_the_other_way_round(tmp_path: Path) -> None:
     assert done.stdout == "read\n", f"ended with {done.returncode}: {done.stderr[-2000:]}"
 
 
+def test_a_row_group_with_more_columns_than_the_schema(tmp_path: Path) -> None:
+    """Found by fuzzing; Arrow ended the process when it was asked for the column that the schema does not have."""
+    found = Path(__file__).with_name("found") / "more-columns.parquet"
+    samples, skipped, digest = taken(shard_of(tmp_path, found.read_bytes()))
+    assert not samples
+    assert "row group 0 has 5 columns, the schema 4" in skipped[0].reason
+    assert digest.sha256 == hashlib.sha256(found.read_bytes()).hexdigest()
+
+
 def test_an_entry_that_a_dictionary_does_not_have_is_a_lost_row(tmp_path: Path) -> None:
     texts = [f"text {i % 5}" for i in range(300)]
     shard = shard_of(tmp_path, pa.table({"text": texts, "label": ["a"] * 300}), compression="none")

@@ -74,7 +74,7 @@ class Scheduler:
     """Client and scheduler together need so long for each task; `window` tasks a slot are under way, and a task is tried so often again."""
 
     seconds_per_task: float = 0.002
-    window: int = 2
+    window: int = 8
     allowed_failures: int = 3
 
 

@@ -199,8 +199,7 @@ def _stage(name: str, scans: Sequence[Scan]) -> Stage:
         many = max(map(len, sizes))
         written = PerShard(*cost, read_per_sample=features, written=fixed, written_per_sample=growing, files=many)
         tail = fitted_single("merging and finishing", only, tails)
-        parted = 1 if any(p for z in sizes for _, p in z) else 0
-        alone = replace(tail, read_per_shard=largest, maps_per_part=parted, sent_per_shard=many * PER_SHARD_BYTES["finish"])
+        alone = replace(tail, read_per_shard=largest, sent_per_shard=many * PER_SHARD_BYTES["finish"])
         return Stage(name, written, (alone,))
     if name == "extract":
         return Stage(name, PerShard(*cost, written_per_sample=features, files=2), client=(fitted_single("collecting", only, tails),))

@@ -99,9 +99,9 @@ def analytic(constants: Constants, cluster: Cluster, samples: int, shard: int) -
     for stage in constants.stages:
         if stage.shards is not None:
             each = simulate.task_seconds(stage.shards, samples / shards, rate)
-            seconds += max(shards * each / simulate.usable(constants, cluster), shards * constants.scheduler.seconds_per_task)
+            seconds += max(shards * each / cluster.slots, shards * constants.scheduler.seconds_per_task)
         costs = [(simulate.single_seconds(s, samples, shards, alone), s.copies) for s in stage.single]
-        share = sum(c * n for c, n in costs) / simulate.usable(constants, cluster)
+        share = sum(c * n for c, n in costs) / cluster.slots
         seconds += max([share, *(c for c, _ in costs)])
         seconds += sum(simulate.single_seconds(s, samples, shards, alone) for s in stage.client)
     return seconds
@@ -119,7 +119,7 @@ def client_memory(constants: Constants, shards: int) -> float:
 
 def scheduler_memory(constants: Constants, cluster: Cluster, shards: int) -> float:
     """The arguments of the tasks under way, in the stage where they are largest."""
-    window = constants.scheduler.window * simulate.usable(constants, cluster)
+    window = constants.scheduler.window * cluster.slots
     alone = [min(s.copies, window) * s.sent_per_shard * shards for stage in constants.stages for s in stage.single]
     return max([window * s.shards.sent for s in constants.stages if s.shards is not None] + alone, default=0.0)
 
@@ -333,7 +333,6 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--shard", type=float, nargs="+", default=[10_000], help="samples a shard")
     parser.add_argument("--workers", type=int, nargs="+", default=[100])
     parser.add_argument("--cores", type=int, default=1, help="slots a worker (dask worker --nworkers)")
-    parser.add_argument("--connected", type=int, help="slots that are there when the scan begins, where more come later; default all")
     parser.add_argument("--stragglers", type=float, default=0.0, help="share of tasks that take --slowness times as long")
     parser.add_argument("--slowness", type=float, default=5.0)
     parser.add_argument("--deaths-per-hour", type=float, default=0.0, help="of each worker")
@@ -354,7 +353,7 @@ def main(given: Sequence[str] | None = None) -> None:
     if asked.check:
         print("\n".join(checked(constants)))
         return
-    base = Cluster(1, asked.cores, asked.connected, asked.stragglers, asked.slowness, asked.deaths_per_hour, asked.restart, asked.seed)
+    base = Cluster(1, asked.cores, asked.stragglers, asked.slowness, asked.deaths_per_hour, asked.restart, asked.seed)
     plans = [
         plan(constants, dataclasses.replace(base, workers=workers), int(samples), int(shard))
         for samples in asked.samples

@@ -19,7 +19,7 @@ EVENTS = 200_000
 
 @dataclass(frozen=True)
 class Cluster:
-    """`cores` slots on each of `workers`; `connected` of all slots were there when the scan began (None: all).
+    """`cores` slots on each of `workers`.
 
     `stragglers` of the tasks take `slowness` times as long; a worker dies `deaths_per_hour` times an hour, and is back after `restart`
     seconds.
@@ -27,7 +27,6 @@ class Cluster:
 
     workers: int
     cores: int = 1
-    connected: int | None = None
     stragglers: float = 0.0
     slowness: float = 5.0
     deaths_per_hour: float = 0.0
@@ -99,14 +98,7 @@ def count_shards(samples: int, shard: int) -> int:
 
 def bandwidth(constants: Constants, cluster: Cluster) -> float:
     """Bytes a second of one slot while all are busy."""
-    return min(
-        constants.storage.worker_bytes_per_second / cluster.cores, constants.storage.all_bytes_per_second / usable(constants, cluster)
-    )
-
-
-def usable(constants: Constants, cluster: Cluster) -> int:
-    """Slots that get work: the window was made for those that were there at the beginning."""
-    return cluster.slots if cluster.connected is None else max(1, min(cluster.slots, constants.scheduler.window * cluster.connected))
+    return min(constants.storage.worker_bytes_per_second / cluster.cores, constants.storage.all_bytes_per_second / cluster.slots)
 
 
 def task_seconds(cost: PerShard, samples: float, rate: float) -> float:
@@ -127,7 +119,7 @@ def tasks_run(tasks: Sequence[float], constants: Constants, cluster: Cluster, rn
     The scheduler hands out one task after another.  A worker's death ends what all its slots do; each then begins again when it is back.
     """
     handing = constants.scheduler.seconds_per_task * together
-    slots = [(0.0, slot) for slot in range(min(usable(constants, cluster), len(tasks)))]
+    slots = [(0.0, slot) for slot in range(min(cluster.slots, len(tasks)))]
     dies = [_next_death(0.0, cluster, rng) for _ in range(cluster.workers)]
     waiting, deaths = deque(enumerate(_lengths(tasks, cluster, rng))), Counter[int]()
     free, end, done, again, lost = 0.0, 0.0, 0, 0, 0

@@ -15,7 +15,8 @@ from dataaudit.aggregates.ngram_pairs import NgramPairs
 from dataaudit.aggregates.ngram_sketch import TEXT_CELLS
 from dataaudit.aggregates.picture_sample import PictureSample
 from dataaudit.aggregates.targets import Targets
-from dataaudit.engine.distributed import LEAST_MEMORY, OWN_MEMORY, Distributed
+from dataaudit.engine import distributed
+from dataaudit.engine.distributed import LEAST_MEMORY, OWN_MEMORY
 from dataaudit.model import READING, Columns, Modality, Plan, Settings, TargetKind
 from dataaudit.stages import detect, extract, look
 from dataaudit.stages.aggregate import BATCH_ROWS, schedule
@@ -50,7 +51,7 @@ def test_bounds_are_those_of_the_code(bound: int) -> None:
 
 def test_memory_time_and_window_are_those_of_the_code() -> None:
     assert (OWN_MEMORY, LEAST_MEMORY, READING) == (1 << 30, 2 << 30, 0.6)
-    assert Distributed.__dataclass_fields__["window"].default == Scheduler().window == 2
+    assert distributed.WINDOW == Scheduler().window == 8
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,6 @@ def test_the_same_seed_is_the_same_run_and_stragglers_take_longer() -> None:
     assert seconds(extraction(), Cluster(10, stragglers=0.02), 10_000_000) > seconds(extraction(), Cluster(10), 10_000_000)
 
 
-def test_workers_that_come_later_get_work_only_within_the_window() -> None:
-    late = seconds(extraction(), Cluster(100, connected=10), 10_000_000)
-    assert late == pytest.approx(seconds(extraction(), Cluster(20), 10_000_000))
-
-
 def test_a_busy_scheduler_sets_the_pace() -> None:
     made = extraction(scheduler=Scheduler(seconds_per_task=0.5))
     found = plan(made, Cluster(100), 10_000_000, SHARD)

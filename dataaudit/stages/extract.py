@@ -102,7 +102,7 @@ def extract_shard(shard: Shard, plan: Plan, cache: Cache, kept: str, until: floa
     """
     marker = cache.marker(shard, kept)
     if marker.exists():
-        return _read_marker(marker)
+        return _read_marker(marker, shard)
     if until is not None and time.time() >= until:
         return _unreached(shard)
     attest_here(plan, cache.encoders)
@@ -151,14 +151,15 @@ def _extract_once(shard: Shard, plan: Plan, cache: Cache, kept: str) -> Extracte
     found = Extracted(read, str(path.relative_to(cache.root)) if rows else "", rows, tuple(skipped), tuple(repeated), lost)
     if digest.sha256:
         # What was not read to its end may be readable next time.
-        write_json(cache.marker(shard, kept), asdict(found))
+        # Not the shard's address, which may be signed: the marker's name tells whose it is.
+        write_json(cache.marker(shard, kept), asdict(found) | {"shard": read.digest})
     return found
 
 
-def _read_marker(path: Path) -> Extracted:
+def _read_marker(path: Path, shard: Shard) -> Extracted:
     stored = json.loads(path.read_text())
     return Extracted(
-        Shard(**stored["shard"]),
+        replace(shard, digest=stored["shard"]),
         stored["features"],
         stored["rows"],
         tuple(Skipped(**s) for s in stored["skipped"]),

@@ -79,3 +79,11 @@ def test_the_view_tells_its_recall():
     assert exact.recall == 1
     assert found.recall > 0.95
     assert (exact.near == found.near).mean() > 0.95
+
+
+def test_distances_are_exact_however_far_apart_points_are():
+    points = np.random.default_rng(4).choice(np.array([-32_768, 32_767], np.int16), (300, 40))
+    distance, near = graph(points, 20, Effort(probes=4))
+    gap = points[:, None].astype(np.int64) - points[near]
+    assert np.abs(gap).max() == 65_535
+    assert (distance == np.einsum("nkd,nkd->nk", gap, gap)).all()

@@ -11,7 +11,7 @@ from dataaudit.engine import Serial
 from dataaudit.engine.distributed import LEAST_MEMORY, OWN_MEMORY, shared_out
 from dataaudit.errors import ConfigurationError
 from dataaudit.model import READING, Settings
-from dataaudit.stages.extract import extract
+from dataaudit.stages.extract import BUDGET, extract, extract_shard
 from dataaudit.stages.inventory import prepare
 from tests.planted import contents, corpus, write_shards
 
@@ -75,6 +75,16 @@ def test_finished_shards_count_however_late_it_is_and_the_order_is_not_that_of_n
     extract(prepared.shards, prepared.plan, prepared.cache, Noting(), until=time.time() + 600)
     assert sorted(seen[5:]) == [s.name for s in prepared.shards[5:]]
     assert seen[5:] != sorted(seen[5:])
+
+
+def test_a_shard_that_waited_for_a_worker_beyond_the_budget_is_not_begun(tmp_path):
+    data = write_shards(corpus(240), tmp_path / "data", SHARDS)
+    prepared = prepare([str(data)], tmp_path / "audit", SETTINGS)
+    given = {"plan": prepared.plan, "cache": prepared.cache, "kept": "recipe"}
+    waited = extract_shard(prepared.shards[0], **given, until=time.time() - 1)
+    assert (waited.rows, [s.stage for s in waited.skipped]) == (0, [BUDGET])
+    assert extract_shard(prepared.shards[0], **given, until=time.time() + 600).rows
+    assert extract_shard(prepared.shards[0], **given, until=time.time() - 1).rows, "what is finished counts, however late it is"
 
 
 @pytest.mark.parametrize(("told", "seconds"), [("90s", 90), ("90 m", 5400), ("1.5h", 5400), ("2d", 172_800)])

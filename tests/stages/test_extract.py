@@ -88,3 +88,13 @@ def test_a_shard_that_two_workers_extract_at_once_is_finished_by_both(tmp_path, 
     monkeypatch.setattr(Cache, "features", features)
     assert extract(found.shards, found.plan, found.cache, Serial()) == others[1:]
     assert [e.rows for e in others[1:]] == [60]
+
+
+def test_a_marker_does_not_hold_the_address_which_may_be_signed(tmp_path):
+    data = write_shards(corpus(60), tmp_path / "data", 2)
+    prepared = prepare([str(data)], tmp_path / "audit", Settings(content="text", target="label", encoder="hashed", seed=1))
+    first = extract(prepared.shards, prepared.plan, prepared.cache, Serial())
+    markers = [path.read_text() for path in (prepared.cache.root / "markers").iterdir()]
+    assert len(markers) == 2
+    assert not any(shard.uri in marker for shard in prepared.shards for marker in markers)
+    assert extract(prepared.shards, prepared.plan, prepared.cache, Serial()) == first

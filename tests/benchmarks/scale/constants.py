@@ -34,8 +34,7 @@ class PerShard:
 class Single:
     """Work that one process does alone, however many there are; `copies` of it run side by side.
 
-    `sent_per_shard` are bytes of its arguments; `maps_per_part` the memory maps, and so many open files, that it keeps for every part of a
-    state (65,536 rows of one shard at the most).
+    `sent_per_shard` are bytes of its arguments.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Single:
     memory: float = 0.0
     memory_per_shard: float = 0.0
     sent_per_shard: float = 0.0
-    maps_per_part: int = 0
     copies: int = 1
 
 
@@ -82,15 +80,12 @@ class Scheduler:
 class Limits:
     """What the machines, and the code, allow.
 
-    `marked` is `stages.detect.MARKED`; `open_files` what `ulimit -n` says on the workers (1,024 in most shells); `maps` the
-    kernel's vm.max_map_count; `serial_seconds` how long anyone waits for a single process.
+    `marked` is `stages.detect.MARKED`; `serial_seconds` how long anyone waits for a single process.
     """
 
     worker_memory: float = 8e9
     client_memory: float = 8e9
     scheduler_memory: float = 8e9
-    open_files: int = 1_024
-    maps: int = 65_530
     marked: int = 5_000_000
     files_in_directory: int = 1_000_000
     serial_seconds: float = 43_200.0

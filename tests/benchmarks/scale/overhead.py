@@ -45,7 +45,6 @@ R = TypeVar("R")
 class Timed(Serial):
     """In this process, in order; remembers the seconds spent in what it was handed."""
 
-    workers: int = 1
     seconds: list[float] = field(default_factory=list)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:

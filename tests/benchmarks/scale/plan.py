@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataaudit.aggregates import PART_ROWS
 from dataaudit.stages.detect import MARKED
 from tests.benchmarks.scale import simulate
 from tests.benchmarks.scale.constants import BadConstants, Constants, Limits, PerShard, Run, Single, Stage, Storage, load, to_json
@@ -139,12 +138,6 @@ def longest(constants: Constants, samples: int, shards: int) -> tuple[float, str
     return max(alone, default=(0.0, "nothing"))
 
 
-def maps(constants: Constants, shards: int, shard: int) -> float:
-    """Memory maps, and open files, of the finish that maps all parts."""
-    parts = shards * max(1, -(-shard // PART_ROWS))
-    return max((s.maps_per_part for stage in constants.stages for s in stage.single), default=0) * parts
-
-
 def limits(constants: Constants, cluster: Cluster, samples: int, shard: int) -> Iterator[Limit]:
     """Everything that grows with the samples."""
 
@@ -155,20 +148,6 @@ def limits(constants: Constants, cluster: Cluster, samples: int, shard: int) -> 
         return Limit(what, of(samples), most, reached(of, most), stops, then)
 
     least, slow = constants.limits, longest(constants, samples, count_shards(samples, shard))[1]
-    yield limit(
-        "open files of the near-duplicate finish",
-        lambda _, shards: maps(constants, shards, shard),
-        least.open_files,
-        True,
-        "the scan stops (too many open files); raise `ulimit -n` on the workers, or larger shards",
-    )
-    yield limit(
-        "memory maps of the near-duplicate finish",
-        lambda _, shards: maps(constants, shards, shard),
-        least.maps,
-        True,
-        "the scan stops (cannot allocate memory); raise vm.max_map_count on the workers, or larger shards",
-    )
     yield limit(
         "rows that one detector marks",
         lambda n, _: n * constants.marked_share,
@@ -254,7 +233,7 @@ def _limit_table(p: Plan) -> Iterator[str]:
     yield ""
     yield f"| what | with {p.samples:,} samples | limit | reached with so many samples | then |"
     yield "|---|---|---|---|---|"
-    for x in p.limits:
+    for x in (x for x in p.limits if x.value):  # what was not measured has no limit
         at = "never" if x.breaks_at is None else f"{x.breaks_at:.2g}"
         yield f"| {x.what} | {x.value:,.0f} | {x.limit:,.0f} | {at} | {x.then} |"
 
@@ -296,7 +275,7 @@ def example() -> Constants:
     finish = Single(
         "merge of the largest aggregate", 2.0, seconds_per_shard=0.05, read_per_shard=20e6, memory=4e9, sent_per_shard=400, copies=5
     )
-    copies = Single("near-duplicates", 60.0, seconds_per_shard=0.02, memory=4e9, maps_per_part=1)
+    copies = Single("near-duplicates", 60.0, seconds_per_shard=0.02, memory=4e9)
     wave = PerShard(0.2, 2e-4, read_per_sample=2_000, written=40e6, written_per_sample=400, files=5)
     return Constants(
         data="made up",

@@ -104,13 +104,12 @@ def test_a_busy_scheduler_sets_the_pace() -> None:
 
 
 def test_the_first_thing_that_breaks_comes_first() -> None:
-    finish = Stage("finish", single=(Single("near-duplicates", maps_per_part=6),))
-    made = extraction(stages=(*extraction().stages, finish), marked_share=0.01, limits=Limits(open_files=1_024))
+    finish = Stage("finish", single=(Single("merge", memory_per_shard=80_000),))
+    made = extraction(stages=(*extraction().stages, finish), marked_share=0.01, limits=Limits(worker_memory=8e8))
     found = plan(made, Cluster(10), 1_000_000_000, SHARD)
-    assert [x.what.partition(" of ")[0] for x in found.broken] == ["open files", "memory maps", "rows that one detector marks"]
-    files, maps, marked = (x.breaks_at or 0 for x in found.broken)
-    assert files == pytest.approx(1_024 / 6 * SHARD, rel=0.01)
-    assert maps == pytest.approx(65_530 / 6 * SHARD, rel=0.01)
+    assert [x.what for x in found.broken] == ["memory of the largest worker (bytes)", "rows that one detector marks"]
+    memory, marked = (x.breaks_at or 0 for x in found.broken)
+    assert memory == pytest.approx(10_000 * SHARD, rel=0.01)
     assert marked == pytest.approx(MARKED / 0.01, rel=0.01)
     assert all(x.stops for x in found.broken)
     assert not plan(made, Cluster(10), 1_000_000, SHARD).broken
@@ -148,7 +147,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     table = capsys.readouterr().out
     assert table.count("\n| 1,000,000,000 | 10,000 | 100 x 1 |") == 1
     main(["--samples", "1e9", "--constants", str(path)])
-    assert "STOPS: open files" in capsys.readouterr().out
+    assert "STOPS: rows that one detector marks" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["--constants", str(tmp_path / "none.json")])
 

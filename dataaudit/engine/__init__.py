@@ -7,8 +7,10 @@ function with the same thread limits, so their results are the same to the bit.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +18,8 @@ from dataaudit.errors import EngineError
 
 T = TypeVar("T")
 R = TypeVar("R")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""How numeric libraries are told, when they are loaded, how many threads to use."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,23 @@ class Engine(Protocol):
 
 def single_threaded(function: Callable[[T], R], item: T) -> R:
     """Call with numeric libraries held to one thread: a worker is one core, and results do not depend on how many there are."""
-    with _thread_pools(len(sys.modules)).limit(limits=1):
+    with _loaded_with_one_thread(), _thread_pools(len(sys.modules)).limit(limits=1):
         return function(item)
+
+
+@contextmanager
+def _loaded_with_one_thread() -> Iterator[None]:
+    """For libraries that the function is the first to load: their pools are not there yet to be held.  Dask's nannies set the same."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @functools.lru_cache(maxsize=1)

@@ -154,3 +154,14 @@ def test_a_tls_address_without_a_certificate_is_said_so():
 def test_nobody_elses_dask_computes_on_our_workers_or_looks_for_them(cluster):
     assert cluster.client.nthreads()
     assert dask.config.get("scheduler", None) is None
+
+
+def test_what_is_loaded_in_a_task_begins_with_one_thread_and_nothing_stays(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    ((_, told),) = Serial().map(os.environ.get, ["OMP_NUM_THREADS"])
+    assert told == "1"
+    with pytest.raises(ZeroDivisionError):
+        list(Serial().map(lambda n: 1 // n, [0]))
+    assert dict(os.environ) == before
